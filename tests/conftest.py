@@ -1,0 +1,72 @@
+"""One tiny model and one tiny data set for all tests; no test needs a GPU or the network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainers.cache import Cache
+from trainers.data.dataset import Images
+from trainers.data.digits import Digits
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.networks.unet import Unet
+from trainers.models.tracing import spec_of
+from trainers.quiet import silence_libraries
+from trainers.run import Run
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+silence_libraries()
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Images:
+    """The embedded data set."""
+    return Digits().load()
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """A cache that the tests share and nobody else sees."""
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+def build(network: Unet, *, seed: int = 0, sampling_steps: int = 4) -> DiffusionModel:
+    """An untrained model whose every weight is random, zero-initialised ones included."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = network.build().eval()
+        for parameter in net.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return DiffusionModel(net=net, spec=spec_of(network, sampling_steps=sampling_steps))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> DiffusionModel:
+    """Two resolutions, one of them attending with two heads, under 50,000 weights."""
+    return build(
+        Unet(image_size=8, image_channels=1, channels=(8, 16), norm_groups=4, attention=(False, True), head_dim=8)
+    )
+
+
+@pytest.fixture
+def run(tiny: DiffusionModel, digits: Images, cache: Cache) -> Run:
+    """A run of a few training steps on the tiny model."""
+    return Run(
+        seed=0,
+        device=torch.device("cpu"),
+        images=digits,
+        teacher=tiny,
+        cache=cache,
+        budget_images=256,
+        until_images=256,
+    )
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).parent.parent

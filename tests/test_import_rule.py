@@ -1,0 +1,73 @@
+"""Imports point left only: trainers <- objectives <- search, and each large library has one door."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "trainers": ("objectives", "search"),
+    "objectives": ("search",),
+    "trainers/models": ("trainers.compression", "trainers.distillation"),
+    "trainers/data": ("trainers.compression", "trainers.distillation", "trainers.models"),
+    "trainers/compression": ("trainers.distillation",),
+    "trainers/distillation": ("trainers.compression",),
+}
+DOORS = {
+    "ray": "search",
+    "optuna": "search",
+    "plotly": "search",
+    "moocore": "search",
+    "torch_pruning": "trainers/compression",
+    "bitsandbytes": "trainers/compression",
+    "diffusers": "trainers/models",
+    "torch_fidelity": "objectives",
+}
+# A command line, imported by nothing: it measures what it trained.
+EXCEPTIONS = {("trainers/full.py", "objectives")}
+
+
+def imported(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    names |= {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return names
+
+
+def begins(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def violations() -> list[str]:
+    found = []
+    files = [path for folder in ("trainers", "objectives", "search") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 60
+    for path in files:
+        place = path.relative_to(ROOT).as_posix()
+        names = imported(path)
+        for folder, packages in FORBIDDEN.items():
+            for package in packages:
+                allowed = (place, package) in EXCEPTIONS
+                if place.startswith(f"{folder}/") and not allowed and any(begins(name, package) for name in names):
+                    found.append(f"{place} imports {package}")
+        for library, door in DOORS.items():
+            if not place.startswith(f"{door}/") and any(begins(name, library) for name in names):
+                found.append(f"{place} imports {library}, whose door is {door}")
+    return found
+
+
+def test_imports_point_left_and_libraries_have_one_door() -> None:
+    assert violations() == []
+
+
+def test_nothing_imports_a_command_line() -> None:
+    commands = ("search.run", "search.explore", "search.export", "trainers.full")
+    for path in (ROOT / "search").rglob("*.py"):
+        assert not any(begins(name, command) for name in imported(path) for command in commands), path

@@ -1,0 +1,40 @@
+"""How every command line starts and ends: parsing with cyclopts, one message for bad input, the exit codes.
+
+0 done, 2 bad input, 3 the study is held by another driver, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import cyclopts
+
+from trainers.errors import UserError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
+    """Parse ``sys.argv`` for ``function``, call it, and leave the process with the right exit code.
+
+    ``function`` returns its exit code, or None for 0. A ``UserError`` becomes its message on stderr and exit code 2.
+    """
+    app = cyclopts.App(name=name, help_format="markdown", version_flags=[])
+    app.default(function)
+    try:
+        code = app(exit_on_error=False, print_error=False, result_action="return_value")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        code = BAD_INPUT
+    except cyclopts.CycloptsError as error:
+        print(f"{error}\nRun `{name} --help` for what is allowed.", file=sys.stderr)
+        code = BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(_exit_code(code))
+
+
+def _exit_code(result: Any) -> int:
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,38 @@
+"""Grouped convolution: each output channel reads only its own group of input channels (work on MNIST diffusion)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import PositiveInt
+
+from trainers.stage import STAGES, Stage
+
+if TYPE_CHECKING:
+    from trainers.models.arch_spec import ArchSpec
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
+
+
+@STAGES.register("group")
+@dataclass(frozen=True, kw_only=True)
+class Group(Stage):
+    """Splits every convolution whose two channel counts divide; the others stay dense and are reported.
+
+    Args:
+        groups: Number of groups, or ``max`` for the largest number that divides both counts of a layer. The grouped
+            weights start as the block diagonal of the dense ones.
+    """
+
+    groups: PositiveInt | Literal["max"] = 1
+
+    def plan(self, spec: ArchSpec) -> ArchSpec:
+        from trainers.compression import _grouping
+
+        return _grouping.planned(spec, groups=self.groups)
+
+    def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
+        from trainers.compression import _grouping
+
+        return _grouping.grouped(self, model, groups=self.groups)

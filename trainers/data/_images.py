@@ -1,0 +1,44 @@
+"""Small shared pieces of the data sets: a content hash, and fitting images to a network's size."""
+
+import hashlib
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from trainers.data.dataset import Images
+
+
+def content_hash(*tensors: Tensor) -> str:
+    """16 hex digits that change with any value, shape or order of the tensors."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def fitted(images: Images, *, image_size: int, channels: int) -> Images:
+    """The images at another size (bilinear, antialiased) and number of channels; unchanged when they fit already."""
+    if (images.image_size, images.channels) == (image_size, channels):
+        return images
+    train_NCHW, test_NCHW = (_fit(part, image_size, channels) for part in (images.train_NCHW, images.test_NCHW))
+    return replace(
+        images,
+        train_NCHW=train_NCHW,
+        test_NCHW=test_NCHW,
+        name=f"{images.name} as {image_size}x{image_size}x{channels}",
+        hash=content_hash(train_NCHW, images.train_label_N, test_NCHW, images.test_label_N),
+    )
+
+
+def _fit(image_NCHW: Tensor, image_size: int, channels: int) -> Tensor:
+    image_NCHW = image_NCHW.float()
+    if image_NCHW.shape[-1] != image_size:
+        image_NCHW = interpolate(
+            image_NCHW, size=(image_size, image_size), mode="bilinear", antialias=True, align_corners=False
+        )
+    if image_NCHW.shape[1] != channels:
+        image_NCHW = image_NCHW.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
+    return image_NCHW.round().clamp(0, 255).to(torch.uint8)

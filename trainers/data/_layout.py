@@ -1,0 +1,120 @@
+"""Which files of a folder belong to the training part and which to the test part."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.errors import UserError
+
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+}
+_IMAGE_ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sorted files of both parts; an empty test part is to be split off the training part.
+
+    Args:
+        is_parquet: Parquet files, or else image files.
+        classes: Of image files: which class, by path; empty when they do not lie in sub-folders.
+    """
+
+    train: tuple[Path, ...]
+    test: tuple[Path, ...]
+    is_parquet: bool
+    classes: Mapping[Path, str]
+
+
+def layout_of(folder: Path) -> Layout:
+    """What is in ``folder``: Parquet files if there are any, images otherwise.
+
+    A validation part is the test part where there is no other, and is left alone otherwise. When there is only one
+    part, whatever it is called, it is the training part.
+
+    Raises:
+        UserError: when the folder is missing, or holds neither, or holds several data sets.
+    """
+    if not folder.is_dir():
+        found = "is a file, not a folder" if folder.is_file() else "does not exist"
+        raise UserError(f"{folder} {found} (looked for {folder.absolute()}). Give a folder of images or Parquet files.")
+    parquet, images = _files(folder)
+    if parquet:
+        return _parquet_layout(folder, parquet)
+    if images:
+        return _image_layout(folder, images)
+    raise UserError(
+        f"{folder} holds neither Parquet files (train-*.parquet, test-*.parquet) nor images "
+        f"({', '.join(sorted(_IMAGE_ENDINGS))}). Give a folder that does."
+    )
+
+
+def _files(folder: Path) -> tuple[list[Path], list[Path]]:
+    parquet, images = [], []
+    for path in sorted(folder.rglob("*")):
+        # Folders such as .git or .cache, and macOS's copies of file attributes, which are named like images.
+        if any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
+            continue
+        if path.suffix == ".parquet":
+            parquet.append(path)
+        elif path.suffix.lower() in _IMAGE_ENDINGS:
+            images.append(path)
+    return parquet, images
+
+
+def _parquet_layout(folder: Path, files: Sequence[Path]) -> Layout:
+    parts: defaultdict[str, list[Path]] = defaultdict(list)
+    homes = set()
+    for file in files:
+        home = file.parent.relative_to(folder)
+        # The hub's own conversions are called <subset>/<part>/0000.parquet, or <subset>/partial-<part>/0000.parquet.
+        folder_part = _PARTS.get(home.name.removeprefix("partial-"))
+        parts[folder_part or _PARTS.get(re.split(r"[^a-z]", file.stem)[0], "other")].append(file)
+        homes.add(home.parent if folder_part else home)
+    if len(homes) > 1:
+        raise UserError(
+            f"{folder} holds several data sets: {', '.join(sorted(str(home) for home in homes))}. "
+            "Name one: as the path of a folder, or as the subset of a hub data set."
+        )
+    train, test = _two_parts(parts)
+    return Layout(train=train, test=test, is_parquet=True, classes={})
+
+
+def _image_layout(folder: Path, files: Sequence[Path]) -> Layout:
+    tops = {file.relative_to(folder).parts[0] for file in files}
+    # A folder of vehicles may well have a class called "train": parts are parts only when there is nothing else.
+    has_parts = all(top in _PARTS and (folder / top).is_dir() for top in tops)
+    parts: defaultdict[str, list[Path]] = defaultdict(list)
+    classes = {}
+    for file in files:
+        within = file.relative_to(folder).parts
+        parts[_PARTS[within[0]] if has_parts else "train"].append(file)
+        inner = within[1:] if has_parts else within
+        if len(inner) > 1:
+            classes[file] = inner[0]
+    train, test = _two_parts(parts)
+    beside = [file for file in (*train, *test) if file not in classes]
+    if classes and beside:
+        raise UserError(
+            f"{beside[0]} lies beside the class folders, as do {len(beside) - 1} more images. "
+            "Move every image into the folder of its class, or all of them out of such folders."
+        )
+    return Layout(train=train, test=test, is_parquet=False, classes=classes)
+
+
+def _two_parts(parts: Mapping[str, list[Path]]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    # Files that no part claims are the training part, unless there is one: SVHN has "extra" beside "train".
+    train = parts.get("train") or parts.get("other") or []
+    test = parts.get("test") or parts.get("validation") or []
+    return (tuple(train), tuple(test)) if train else (tuple(test), ())

@@ -1,0 +1,174 @@
+"""Train an exported recipe in full: ``python -m trainers.full DIR``, the same code as a trial with a larger budget.
+
+This command line is the one place in ``trainers`` that measures, so it asks for the objectives when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.command import command
+from trainers.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trainers.job import Job
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Progress, Run
+
+_CHECKPOINTS = 10
+_STRIP_SEED = 20_000
+
+
+def main(folder: Path, *, images: int | None = None, out: Path | None = None) -> int:
+    """Train an exported recipe with its full budget, and write a model that can be shipped.
+
+    A training that was interrupted goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    folder
+        Folder that search.export wrote.
+    images
+        Images to train on, in place of the recipe's.
+    out
+        Folder for the model; DIR/model when left out.
+    """
+    from trainers.quiet import silence_libraries
+
+    silence_libraries()
+    if images is not None and images < 1:
+        raise UserError(f"--images must be at least 1, got {images}.")
+    from rich.console import Console
+
+    from trainers.job import Job
+
+    job = Job.read(folder)
+    return _Training(folder, job, images or job.budget.images, out or folder / "model", Console(highlight=False)).go()
+
+
+@dataclass
+class _Training:
+    folder: Path
+    job: Job
+    images: int
+    out: Path
+    console: Console
+
+    def go(self) -> int:
+        begun = time.monotonic()
+        run = self._run()
+        before = self._before(run)
+        model = self._train(run)
+        after = self._measured(model, run, learned_only=False)
+        self._write(model, after, seconds=time.monotonic() - begun)
+        for name, value in after.items():
+            was = f"{before[name]['value']:.4g} +- {before[name]['stderr']:.2g} before, " if name in before else ""
+            self.console.print(f"{name}: {was}{value['value']:.4g} +- {value['stderr']:.2g} after")
+        self.console.print(f"model: {self.out} (load it with trainers.models.files.load)")
+        return 0
+
+    def _run(self) -> Run:
+        import torch
+
+        from trainers.cache import Cache
+        from trainers.data._images import fitted
+        from trainers.run import Run
+
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        cache, images = Cache.default(), self.job.data.load()
+        spec = self.job.teacher.planned_spec(image_size=images.image_size, image_channels=images.channels)
+        images = fitted(images, image_size=spec.image_size, channels=spec.image_channels)
+        teacher = self.job.teacher.obtain(images, cache=cache, device=device, on_progress=self._show)
+        return Run(
+            seed=self.job.seed,
+            device=device,
+            images=images,
+            teacher=teacher,
+            cache=cache,
+            budget_images=self.images,
+            until_images=self.images,
+            on_progress=self._show,
+        )
+
+    def _before(self, run: Run) -> dict[str, Any]:
+        """What the exported weights measure, drawn and compared here in the same way as the trained model will be."""
+        from trainers.models import files
+
+        if not (self.folder / files.FILE).is_file():
+            return {}
+        return self._measured(files.load(self.folder, device=run.device), run, learned_only=True)
+
+    def _train(self, run: Run) -> DiffusionModel:
+        from trainers.states import load_state, save_state
+
+        checkpoint = self.out / f"checkpoint-{self.images}"
+        state = load_state(checkpoint, device=str(run.device))
+        if state is not None:
+            self.console.print(f"going on from {state.images:,} of {self.images:,} images")
+        ends = [self.images * part // _CHECKPOINTS for part in range(1, _CHECKPOINTS)] + [self.images]
+        self._begun, self._first = time.monotonic(), state.images if state else 0
+        for end in ends:
+            if state is not None and end <= state.images < self.images:
+                continue
+            run = run.up_to(end, state)
+            model = self.job.recipe.run(run)
+            if run.kept_state is not None and run.kept_state is not state:
+                state = run.kept_state
+                save_state(state, checkpoint)
+        return model
+
+    def _measured(self, model: DiffusionModel, run: Run, *, learned_only: bool) -> dict[str, Any]:
+        from objectives.objective import OBJECTIVES
+
+        measured = {}
+        for written in self.job.objectives:
+            objective = OBJECTIVES.parse(written)
+            if objective.is_learned or not learned_only:
+                objective.prepare(run.images, run.cache)
+                measured[OBJECTIVES.name_of(objective)] = asdict(objective.measure(model, run))
+        return measured
+
+    def _write(self, model: DiffusionModel, measured: dict[str, Any], *, seconds: float) -> None:
+        from trainers.atomic import write_atomically
+        from trainers.models import files
+        from trainers.models.pictures import strip
+        from trainers.models.sampling import draw_uint8
+        from trainers.provenance import device_name, versions
+
+        files.save(model, self.out)
+        write_atomically(self.out / "samples.webp", strip(draw_uint8(model, count=16, seed=_STRIP_SEED)))
+        write_atomically(self.out / "recipe.yaml", (self.folder / "recipe.yaml").read_bytes())
+        written = {
+            "measurements": measured,
+            "images": self.images,
+            "seed": self.job.seed,
+            "achieved": [dict(note) for note in model.notes],
+            "seconds": round(seconds, 1),
+            "versions": versions(),
+            "device": device_name(str(model.device)),
+        }
+        write_atomically(self.out / "measurements.json", json.dumps(written, indent=1).encode())
+
+    def _show(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - getattr(self, "_shown", 0.0) < 5:
+            return
+        self._shown = now
+        trained = progress.images - getattr(self, "_first", 0)
+        spent = now - getattr(self, "_begun", now)
+        left = (
+            f", {spent / trained * (progress.images_in_all - progress.images):.0f} s left" if trained and spent else ""
+        )
+        self.console.print(
+            f"{progress.stage}: {progress.images:,} of {progress.images_in_all:,} images, loss {progress.loss:.4f}{left}"
+        )
+
+
+if __name__ == "__main__":
+    command(main, name="python -m trainers.full")

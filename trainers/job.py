@@ -1,0 +1,102 @@
+"""A training job: a recipe with no knob left, read from the ``recipe.yaml`` that export writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
+
+from trainers.data.dataset import DATA, Dataset
+from trainers.errors import UserError
+from trainers.recipe import Recipe
+from trainers.teacher import Teacher
+
+FILE = "recipe.yaml"
+_LINEAGE = "lineage.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Images of the full training, all training stages together; ``trials`` is always 1."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    images: PositiveInt
+    trials: PositiveInt = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to train. It is a space with nothing left open, so ``search.run`` reads the same file.
+
+    Args:
+        objectives: As written; whoever measures reads them.
+        seed: Of the trial that was exported, so that the full training sees the same noise.
+    """
+
+    name: str
+    data: Dataset
+    teacher: Teacher
+    recipe: Recipe
+    budget: Budget
+    objectives: tuple[Any, ...]
+    seed: int
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """The job in ``folder``.
+
+        Raises:
+            UserError: when there is no ``recipe.yaml``, or it is wrong or has a knob left.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            raise UserError(f"{folder} has no {FILE}. Give a folder that `python -m search.export` wrote.")
+        written = _yaml(path)
+        try:
+            return cls(
+                name=str(written.get("name", folder.name)),
+                data=TypeAdapter(Annotated[Any, DATA]).validate_python(written.get("data", "digits")),
+                teacher=_beside(TypeAdapter(Teacher).validate_python(written.get("teacher")), folder),
+                recipe=Recipe.parse(written.get("recipe")),
+                budget=TypeAdapter(Budget).validate_python(written.get("budget")),
+                objectives=tuple(written.get("objectives", ("fid",))),
+                seed=_seed(folder),
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise UserError(
+                f"{path}: {place}: {first['msg']}. Every value must be fixed; export the trial again."
+            ) from None
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        written = YAML(typ="safe").load(path.read_text())
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}. Export the trial again.") from None
+    if not isinstance(written, Mapping):
+        raise UserError(f"{path} must be a mapping with 'teacher' and 'recipe'. Export the trial again.")
+    return written
+
+
+def _beside(teacher: Teacher, folder: Path) -> Teacher:
+    """A teacher that export put into the folder is found there, wherever the folder was moved to."""
+    if teacher.source is not None and (folder / teacher.source).is_dir():
+        return replace(teacher, source=str(folder / teacher.source))
+    return teacher
+
+
+def _seed(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / _LINEAGE).read_text())["seed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

@@ -1,0 +1,30 @@
+"""Strips of sample images."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_GAP = 1
+_SMALLEST_SIDE = 64
+
+
+def strip(image_NCHW: Tensor) -> bytes:
+    """One row of images side by side as a WEBP file; small images are enlarged without smoothing."""
+    import numpy as np
+    from PIL import Image
+
+    count, channels, height, width = image_NCHW.shape
+    row = np.full((height, count * (width + _GAP) - _GAP, channels), 255, dtype=np.uint8)
+    for place, image in enumerate(image_NCHW.permute(0, 2, 3, 1).numpy()):
+        row[:, place * (width + _GAP) : place * (width + _GAP) + width] = image
+    picture = Image.fromarray(row[..., 0] if channels == 1 else row).convert("RGB")
+    scale = max(1, _SMALLEST_SIDE // height) if height < _SMALLEST_SIDE // 2 else 1
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    out = io.BytesIO()
+    # Lossless is smaller than lossy for enlarged pixels, and does not blur them.
+    picture.save(out, "WEBP", lossless=scale > 1, quality=80, method=4)
+    return out.getvalue()

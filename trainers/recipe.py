@@ -1,0 +1,102 @@
+"""A recipe: stages in order, no value left open. A trial and the final full training are both a recipe that runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import TypeAdapter
+
+from trainers.errors import UserError
+from trainers.stage import STAGES, Stage
+
+if TYPE_CHECKING:
+    from trainers.models.arch_spec import ArchSpec
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stages in the order in which they are applied."""
+
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def parse(cls, written: object) -> Recipe:
+        """The recipe that YAML writes as a list of ``name: {options}``.
+
+        Raises:
+            pydantic.ValidationError: with every mistake; places are (index, stage name, option ...).
+        """
+        return cls(tuple(_reader().validate_python(written)))
+
+    def written(self) -> list[Any]:
+        """The YAML data that ``parse`` reads."""
+        return [STAGES.written(stage) for stage in self.stages]
+
+    def names(self) -> list[str]:
+        """One name per stage, as paths use it: a second stage of a kind is ``distil_2``."""
+        return stage_names([STAGES.name_of(stage) for stage in self.stages])
+
+    def plan(self, spec: ArchSpec) -> ArchSpec:
+        """The architecture that comes out, before anything is trained.
+
+        Raises:
+            UserError: when a stage cannot be applied to what the ones before it make.
+        """
+        for name, stage in zip(self.names(), self.stages, strict=True):
+            try:
+                spec = stage.plan(spec)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+        return spec
+
+    def run(self, run: Run) -> DiffusionModel:
+        """The model that comes out when training stops at ``run.until_images``.
+
+        Stages after the training are applied in any case, so an unfinished model is measured as what it would become.
+        ``run.kept_state`` then holds what is needed to go on.
+        """
+        model, first = run.teacher, 0
+        if run.state is not None:
+            model, first = run.state.model, run.state.stage
+            run.kept_state = run.state
+        spans = list(self.image_spans(run.budget_images))
+        for index in range(first, len(self.stages)):
+            run.stage_name, run.stage_index = self.names()[index], index
+            run.first_image, run.last_image = spans[index]
+            with run.timed(run.stage_name):
+                model = self.stages[index].apply(model, run)
+        return model
+
+    def image_spans(self, budget_images: int) -> Iterator[tuple[int, int]]:
+        """For each stage, the first and last image of the budget that it sees; empty for stages that do not train."""
+        parts = [stage.part if stage.trains else 0.0 for stage in self.stages]  # type: ignore[attr-defined]
+        seen = 0.0
+        for part in parts:
+            end = seen + budget_images * part / (sum(parts) or 1.0)
+            yield round(seen), round(end)
+            seen = end
+
+
+@lru_cache(maxsize=1)
+def _reader() -> TypeAdapter[list[Any]]:
+    return TypeAdapter(list[Annotated[Any, STAGES]])
+
+
+def stage_names(kinds: Sequence[str]) -> list[str]:
+    """Names that tell stages of one kind apart.
+
+    >>> stage_names(["distil", "prune", "distil"])
+    ['distil', 'prune', 'distil_2']
+    """
+    counts: Counter[str] = Counter()
+    names = []
+    for kind in kinds:
+        counts[kind] += 1
+        names.append(kind if counts[kind] == 1 else f"{kind}_{counts[kind]}")
+    return names

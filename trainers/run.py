@@ -1,0 +1,111 @@
+"""What a stage may use: seed, device, data, teacher, budget, folder, cache, and ``report`` to say how far it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from trainers.cache import Cache
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.data.dataset import Images
+    from trainers.models.diffusion_model import DiffusionModel
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stage stopped, so that it goes on as if it never had.
+
+    Args:
+        stage: Index of the stage in its recipe.
+        images: Images seen since the first training stage began.
+        model: The model in training: what earlier stages made, with the last weights.
+        tensors: State of the optimiser and of averaged weights, by name.
+    """
+
+    stage: int
+    images: int
+    model: DiffusionModel
+    tensors: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report of a training stage."""
+
+    stage: str
+    images: int
+    images_in_all: int
+    loss: float
+
+
+@dataclass
+class Run:
+    """One passage through a recipe.
+
+    Args:
+        seed: Every random stream derives from it, the stage and the images seen.
+        device: Where to compute.
+        images: The data, at the network's size.
+        teacher: The model the recipe starts from and distils.
+        cache: What is computed once and shared by all runs.
+        budget_images: Images of the full training, all training stages together.
+        until_images: Stop here, a share of the budget; the run can go on from there later.
+        state: Where an earlier run of the same recipe stopped.
+        on_progress: Called about once a second while training.
+    """
+
+    seed: int
+    device: torch.device
+    images: Images
+    teacher: DiffusionModel
+    cache: Cache
+    budget_images: int
+    until_images: int
+    state: TrainingState | None = None
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    seconds: dict[str, float] = field(default_factory=dict)
+    kept_state: TrainingState | None = None
+    #: Set by the recipe for the stage that is being applied.
+    stage_name: str = ""
+    stage_index: int = 0
+    first_image: int = 0
+    last_image: int = 0
+
+    def seed_for(self, *names: str | int) -> int:
+        """A seed that depends on the run's seed, the stage and ``names``; equal on every machine."""
+        text = ":".join(str(part) for part in (self.seed, self.stage_name, *names))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+    def generator(self, *names: str | int) -> torch.Generator:
+        """A CPU generator with that seed, so that a stream is the same on every device."""
+        import torch
+
+        return torch.Generator().manual_seed(self.seed_for(*names))
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds spent inside to ``seconds[name]``."""
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begun
+
+    def up_to(self, images: int, state: TrainingState | None) -> Run:
+        """The same run stopping elsewhere, going on from ``state``."""
+        return replace(self, until_images=images, state=state, kept_state=None, seconds={})
+
+    def report(self, images: int, loss: float) -> None:
+        """Tell how far the training is."""
+        self.on_progress(Progress(self.stage_name, images, self.budget_images, loss))
+
+    def keep(self, images: int, model: DiffusionModel, tensors: Mapping[str, Any]) -> None:
+        """Remember where training stopped; the caller of the recipe finds it in ``kept_state``."""
+        self.kept_state = TrainingState(self.stage_index, images, model, tensors)

@@ -1,0 +1,42 @@
+"""The Stage contract: one step that turns a model into a smaller, cheaper or better one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainers.registry import Registry
+
+if TYPE_CHECKING:
+    from trainers.models.arch_spec import ArchSpec
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(ABC):
+    """A step of a recipe. The fields of a subclass are its options in YAML, and any of them can be a knob."""
+
+    #: A training stage sees images and takes its part of the budget; the others only reshape the model.
+    trains = False
+
+    @abstractmethod
+    def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
+        """The model after this stage; ``model`` itself stays as it is."""
+
+    def plan(self, spec: ArchSpec) -> ArchSpec:
+        """What ``apply`` makes of the architecture, without weights and before anything is trained.
+
+        Costs computed from it equal those of the built model. Takes microseconds to milliseconds.
+
+        Raises:
+            UserError: when the stage cannot be applied to this architecture.
+        """
+        return spec
+
+    def prepare(self, run: Run) -> None:  # noqa: B027 (most stages need nothing)
+        """Compute what this stage needs of the teacher and every trial shares; called once, before any trial."""
+
+
+STAGES: Registry[Stage] = Registry("stage", folders=("trainers.compression", "trainers.distillation"))
