@@ -1,0 +1,78 @@
+"""What the time of a layer depends on: a few numbers per kind of layer, in which the device model is linear.
+
+A model's time is then one weighted sum over its layers, so the numbers are summed first and weighted once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainers.models.arch_spec import ArchSpec, Attention, Layer
+
+Terms = dict[str, list[float]]
+
+#: Below so many input values and in one group, torch convolves a single image by unfolding it (one matrix product);
+#: above, and with groups, through oneDNN, whose calls cost more and whose arithmetic costs less.
+_UNFOLDED_LIMIT = 20_480
+
+
+def terms_of(spec: ArchSpec) -> Terms:
+    """The terms of one forward pass at batch 1, summed by kind."""
+    total: Terms = {}
+    for layer in spec.layers.values():
+        for kind, values in layer_terms(layer):
+            _add(total, kind, values)
+    for attention in spec.attentions:
+        _add(total, *attention_terms(attention, width=spec.layers[attention.query].outputs))
+    _add(total, "glue", glue_terms(spec))
+    return total
+
+
+def layer_terms(layer: Layer) -> list[tuple[str, list[float]]]:
+    """Kinds and terms of one layer; a quantised one is restored first and then computed as any other."""
+    found = [_computing(layer)]
+    if layer.bits != 32:
+        from trainers.models.quantized import BLOCK  # here, because it imports torch
+
+        # A last block that is not full costs one operation more.
+        found.append((f"restore_{layer.bits}", [1.0, layer.weights, float(layer.weights % BLOCK[layer.bits] > 0)]))
+    return found
+
+
+def attention_terms(attention: Attention, *, width: int) -> tuple[str, list[float]]:
+    """Calls, scores and multiply-accumulates of the two products."""
+    return "attention", [1.0, attention.tokens**2 * attention.heads, attention.tokens**2 * width]
+
+
+def glue_terms(spec: ArchSpec) -> list[float]:
+    """What happens between the layers: the scheduler's step, and the Python, activations and sums around each norm.
+
+    Every residual block has two norms and every attention one, so norms count the blocks.
+    """
+    norms = [layer for layer in spec.layers.values() if layer.kind == "norm"]
+    elements = sum(layer.outputs * layer.positions for layer in norms)
+    return [1.0, len(norms), elements, len(spec.attentions)]
+
+
+def _computing(layer: Layer) -> tuple[str, list[float]]:
+    read, written = layer.inputs * layer.positions, layer.outputs * layer.positions
+    match layer.kind:
+        case "linear":
+            return "linear", [1.0, layer.macs, layer.weights, read + written]
+        case "norm" if isinstance(layer.norm_groups, tuple):
+            return "norm_flexible", [1.0, written, layer.outputs * len(layer.norm_groups)]
+        case "norm":
+            return "norm", [1.0, written]
+        case "embedding":
+            return "linear", [1.0, 0.0, 0.0, layer.outputs]
+    kind = "conv_unfolded" if read <= _UNFOLDED_LIMIT else "conv"
+    if layer.groups > 1:
+        kind = "conv_grouped" if layer.kernel > 1 else "conv_grouped_1x1"
+    return kind, [1.0, layer.macs, layer.weights, read * layer.kernel, written]
+
+
+def _add(total: Terms, kind: str, values: list[float]) -> None:
+    held = total.setdefault(kind, [0.0] * len(values))
+    for index, value in enumerate(values):
+        held[index] += value

@@ -1,0 +1,69 @@
+"""Timing a call: repeated, bounded in time, alone on this machine as far as Slimfront can see to it."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+
+def repeated_seconds(
+    call: Callable[[], object], *, device: torch.device, least: int, most: int, within: float
+) -> list[float]:
+    """Seconds of each call: ``least`` calls at least, then more until ``within`` seconds or ``most`` calls are over."""
+    taken: list[float] = []
+    while len(taken) < least or (sum(taken) < within and len(taken) < most):
+        _synchronise(device)
+        begun = time.perf_counter()
+        call()
+        _synchronise(device)
+        taken.append(time.perf_counter() - begun)
+    return taken
+
+
+def median_stderr(values: list[float]) -> float:
+    """Standard error of the median of nearly normal values, from their median absolute deviation.
+
+    >>> round(median_stderr([1.0, 2.0, 3.0, 4.0, 100.0]), 3)
+    0.831
+    """
+    middle = statistics.median(values)
+    deviation = 1.4826 * statistics.median(abs(value - middle) for value in values)
+    return 1.2533 * deviation / len(values) ** 0.5
+
+
+@contextmanager
+def alone(folder: Path, *, patience: float = 20.0) -> Iterator[None]:
+    """Hold a lock in ``folder`` so that no two measurements overlap; after ``patience`` seconds go on without it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / "latency.lock"
+    with lock.open("a") as opened:
+        _wait_for(opened.fileno(), lock, patience)
+        yield
+        # Closing the file gives the lock back, as does the death of the process.
+
+
+def _wait_for(descriptor: int, lock: Path, patience: float) -> None:
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                logger.warning("%s was held for %g s: latency is measured beside another measurement", lock, patience)
+                return
+            time.sleep(0.02)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

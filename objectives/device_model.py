@@ -1,0 +1,108 @@
+"""A model of a device: how long an architecture takes on it, known before anything is trained.
+
+Calibrated once per device, number of threads and version of torch, in a few seconds, and kept in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from objectives._layer_terms import terms_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.cache import Cache
+    from trainers.models.arch_spec import ArchSpec
+
+#: Part of the cache's key: raise it when terms or calibration change.
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceModel:
+    """Linear in the terms of the layers.
+
+    Args:
+        name: Of the device, with its threads: ``cpu: AMD EPYC (1 thread)``.
+        weights: Seconds per term, by kind of layer (``_layer_terms``).
+        generation_seconds: What every generation costs besides its steps.
+        forward_macs_per_second: MACs of a batch of 64 that a forward pass gets through each second.
+        forward_layer_seconds: And what each layer costs besides, whatever the batch.
+        train_macs_per_second, train_layer_seconds: The same of forward and backward pass together.
+    """
+
+    name: str
+    weights: Mapping[str, tuple[float, ...]]
+    generation_seconds: float
+    forward_macs_per_second: float
+    forward_layer_seconds: float
+    train_macs_per_second: float
+    train_layer_seconds: float
+
+    def predict(self, spec: ArchSpec) -> float:
+        """Milliseconds of one full generation at batch 1; takes a fraction of a millisecond."""
+        step_seconds = sum(
+            weight * value
+            for kind, values in terms_of(spec).items()
+            for weight, value in zip(self.weights[kind], values, strict=True)
+        )
+        return 1000 * (self.generation_seconds + spec.sampling_steps * step_seconds)
+
+    def training_seconds(self, spec: ArchSpec, *, images: int, batch: int) -> float:
+        """About how long it takes to train on so many images; without the optimiser, and without a teacher."""
+        layers, macs = len(spec.layers), sum(layer.macs for layer in spec.layers.values())
+        return images / batch * layers * self.train_layer_seconds + images * macs / self.train_macs_per_second
+
+    def forward_seconds(self, spec: ArchSpec, *, images: int, batch: int) -> float:
+        """About how long so many images take through the network once, such as a teacher's or one sampling step's."""
+        layers, macs = len(spec.layers), sum(layer.macs for layer in spec.layers.values())
+        return images / batch * layers * self.forward_layer_seconds + images * macs / self.forward_macs_per_second
+
+
+def calibrated(device: torch.device, cache: Cache, *, threads: int | None = None) -> DeviceModel:
+    """The model of ``device``, calibrated now if it is not in the cache.
+
+    Args:
+        threads: That measurements will run on; this process's own number when left out.
+    """
+    import torch
+
+    from objectives import _calibration
+
+    threads = threads or torch.get_num_threads()
+    name = device_name(device, threads=threads)
+    key = {"device": name, "torch": torch.__version__, "calibration": _VERSION}
+    stored = cache.tensors("device", key, lambda: _calibration.measured(device, cache, threads=threads))
+    weights = {kind: tuple(vector.tolist()) for kind, vector in stored.items()}
+    generation, forward_rate, forward_layer, train_rate, train_layer = weights.pop(_calibration.RATES)
+    return DeviceModel(
+        name=name,
+        weights=weights,
+        generation_seconds=generation,
+        forward_macs_per_second=forward_rate,
+        forward_layer_seconds=forward_layer,
+        train_macs_per_second=train_rate,
+        train_layer_seconds=train_layer,
+    )
+
+
+def device_name(device: torch.device, *, threads: int) -> str:
+    """The device in words; threads count on a CPU only."""
+    import torch
+
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"{device.type}: {_processor()} ({threads} thread{'' if threads == 1 else 's'})"
+
+
+def _processor() -> str:
+    import platform
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
