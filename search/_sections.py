@@ -1,0 +1,163 @@
+"""The parts of a space other than the recipe: from the tree to checked objects, or mistakes with their places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from objectives.objective import OBJECTIVES, Objective
+from search._open_value import Trace, closed, filled
+from search._pydantic_mistakes import explained
+from search._yaml import Entries, Items, Leaf, Node, flow_text, plain
+from search.budget import Budget, ImagesRange, Resources, WrittenBudget
+from search.name import check_name
+from search.samplers.sampler import SAMPLERS, SamplerOptions
+from search.space_error import Mistakes
+from trainers.data.dataset import DATA, Dataset
+from trainers.errors import UserError
+from trainers.registry import Registry, suggestion
+from trainers.teacher import Teacher
+
+Piece = TypeVar("Piece")
+
+
+def read_name(node: Node, mistakes: Mistakes) -> str:
+    """The name of the study."""
+    value = plain(node)
+    try:
+        # A name such as 2024 is read as a number.
+        return check_name(str(value) if isinstance(value, str | int) else flow_text(value))
+    except UserError as error:
+        mistakes.add(str(error), path="name", place=node.place)
+        return ""
+
+
+def read_data(node: Node, mistakes: Mistakes) -> Dataset | None:
+    """The data set."""
+    return _piece(DATA, node, "data", mistakes)
+
+
+def read_sampler(node: Node, mistakes: Mistakes) -> SamplerOptions | None:
+    """The sampler's options."""
+    return _piece(SAMPLERS, node, "sampler", mistakes)
+
+
+def read_teacher(node: Node, mistakes: Mistakes) -> Teacher | None:
+    """The teacher; it has either a network to train or a place to load from."""
+    teacher: Teacher | None = _checked(TypeAdapter(Teacher).validate_python, node, "teacher", Teacher, mistakes)
+    if teacher is not None and (teacher.network is None) == (teacher.source is None):
+        found = "neither" if teacher.network is None else "both"
+        text = f"must have one of 'network' and 'from', got {found}. Write a network to train, or where to load from."
+        mistakes.add(text, path="teacher", place=node.place)
+    return teacher
+
+
+def read_budget(node: Node, mistakes: Mistakes) -> Budget | None:
+    """Trials, images and rungs."""
+    read = TypeAdapter(WrittenBudget).validate_python
+    written: WrittenBudget | None = _checked(read, node, "budget", WrittenBudget, mistakes)
+    if written is None:
+        return None
+    images = written.images
+    if isinstance(images, ImagesRange) and images.min > images.max:
+        assert isinstance(node, Entries)
+        text = f"min must not be above max, got min {images.min} and max {images.max}. Exchange them."
+        mistakes.add(text, path="budget.images", place=node.entries["images"].node.place)
+        return None
+    return written.budget()
+
+
+def read_resources(node: Node, mistakes: Mistakes) -> Resources | None:
+    """What a trial occupies."""
+    return _checked(TypeAdapter(Resources).validate_python, node, "resources", Resources, mistakes)
+
+
+def read_objectives(node: Node, mistakes: Mistakes) -> tuple[Objective, ...]:
+    """The objectives in order, each kind once."""
+    if not isinstance(node, Items) or not node.items:
+        text = f"must be a list such as [fid, size_mb], got {flow_text(plain(node))}."
+        mistakes.add(text, path="objectives", place=node.place)
+        return ()
+    found: dict[str, Objective] = {}
+    for index, item in enumerate(node.items):
+        objective = _piece(OBJECTIVES, item, f"objectives.{index}", mistakes)
+        if objective is None:
+            continue
+        name = OBJECTIVES.name_of(objective)
+        if name in found:
+            mistakes.add(f"{name!r} is listed twice. Keep one.", path=f"objectives.{index}", place=item.place)
+        found.setdefault(name, objective)
+    return tuple(found.values())
+
+
+def check_trade_off(objectives: Sequence[Objective], node: Node, mistakes: Mistakes) -> None:
+    """A search needs at least two objectives, and one of them must depend on training."""
+    if len(objectives) == 1:
+        name = OBJECTIVES.name_of(objectives[0])
+        text = f"has no objective to trade off against {name!r}. Add one, such as "
+        text += "'size_mb' or 'latency_ms'." if objectives[0].is_learned else "'fid'."
+        mistakes.add(text, path="objectives", place=node.place)
+    elif not any(objective.is_learned for objective in objectives):
+        learned = [name for name, kind in OBJECTIVES if kind.is_learned]
+        text = f"has only costs, so training would not matter. Add one of {', '.join(learned)}."
+        mistakes.add(text, path="objectives", place=node.place)
+
+
+def read_limits(node: Node, names: Sequence[str], mistakes: Mistakes) -> dict[str, float]:
+    """The values that still interest, by objective."""
+    if not isinstance(node, Entries):
+        text = f"must be a mapping such as {{fid: 60}}, got {flow_text(plain(node))}."
+        mistakes.add(text, path="limits", place=node.place)
+        return {}
+    limits = {}
+    for name, entry in node.entries.items():
+        value = plain(entry.node)
+        if names and name not in names:
+            text = f"unknown objective {name!r}. {suggestion(name, names)}"
+            text += " Only objectives of this space can have a limit."
+            mistakes.add(text, path="limits", place=entry.place)
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not value > 0 or math.isinf(value):
+            text = f"must be a number above 0, got {flow_text(value)}. Leave it out for the default."
+            mistakes.add(text, path=f"limits.{name}", place=entry.node.place)
+        else:
+            limits[name] = float(value)
+    return limits
+
+
+def check_finite(node: Node, path: str, mistakes: Mistakes) -> None:
+    """Infinity and NaN have no place anywhere in a space."""
+    if isinstance(node, Leaf) and isinstance(node.value, float) and not math.isfinite(node.value):
+        mistakes.add(f"must be a finite number, got {flow_text(node.value)}.", path=path, place=node.place)
+    elif isinstance(node, Items):
+        for index, item in enumerate(node.items):
+            check_finite(item, f"{path}.{index}", mistakes)
+    elif isinstance(node, Entries):
+        for key, entry in node.entries.items():
+            check_finite(entry.node, f"{path}.{key}" if path else key, mistakes)
+
+
+def _piece(registry: Registry[Piece], node: Node, path: str, mistakes: Mistakes) -> Piece | None:
+    return _checked(registry.parse, node, path, Annotated[Any, registry], mistakes)
+
+
+def _checked(read: Callable[[object], Piece], node: Node, path: str, kind: object, mistakes: Mistakes) -> Piece | None:
+    """What ``read`` makes of the plain data; None when it has mistakes, which are added."""
+    before = len(mistakes)
+    trace = Trace()
+    data = filled(closed(node, path, mistakes=mistakes), _no_knob, trace)
+    known = mistakes.places()
+    try:
+        value = read(data)
+    except ValidationError as error:
+        for mistake in explained(error, data=data, origins=trace.origins, kind=kind):
+            if mistake.place not in known:
+                mistakes.add(mistake.text, path=mistake.path, place=mistake.place)
+        return None
+    return value if len(mistakes) == before else None
+
+
+def _no_knob(knob: object) -> None:
+    raise AssertionError(f"{knob} is outside of the recipe")

@@ -1,0 +1,191 @@
+"""The body of a trial as a plain function: a filled recipe becomes a model and its measurements. No Ray, no Optuna."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from objectives.objective import OBJECTIVES, Measurement, Objective
+from trainers.atomic import write_atomically
+from trainers.provenance import device_name, versions
+from trainers.recipe import Recipe
+from trainers.run import Progress, Run, TrainingState
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.cache import Cache
+    from trainers.data.dataset import Images
+    from trainers.models.diffusion_model import DiffusionModel
+
+STRIP_IMAGES = 16
+"""Images in the strip that shows what a model draws; every model gets the same noise."""
+_STRIP_SEED = 20_000
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all trials of a study share: computed once, then only read."""
+
+    teacher: DiffusionModel
+    images: Images
+    objectives: tuple[Objective, ...]
+    cache: Cache
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """One trial, as plain data that can be sent to another process.
+
+    Args:
+        number: Of the trial in its study.
+        recipe: YAML data without a knob.
+        candidate: The answers that filled it.
+        seed: Of the trial.
+        rungs: Images at which it reports; the last is the full budget.
+        folder: Of the trial's files.
+    """
+
+    number: int
+    recipe: list[Any]
+    candidate: Mapping[str, Any]
+    seed: int
+    rungs: tuple[int, ...]
+    folder: str
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """What a trial measured after ``images`` images.
+
+    Args:
+        measurements: Objective name -> what was measured; learned objectives only, before the last rung.
+        seconds: Time spent in each stage, in measuring each objective and in writing files.
+        notes: What was asked and what was achieved.
+        state: Where training stopped; None after the last rung.
+    """
+
+    images: int
+    is_last: bool
+    measurements: dict[str, Measurement]
+    seconds: dict[str, float]
+    notes: tuple[Mapping[str, Any], ...]
+    device: str
+    state: TrainingState | None = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the state, as plain data."""
+        return {
+            "images": self.images,
+            "is_last": self.is_last,
+            "measurements": {name: asdict(measurement) for name, measurement in self.measurements.items()},
+            "seconds": {name: round(seconds, 4) for name, seconds in self.seconds.items()},
+            "notes": [dict(note) for note in self.notes],
+            "versions": versions(),
+            "device": self.device,
+        }
+
+
+def evaluate(
+    plan: TrialPlan,
+    shop: Workshop,
+    *,
+    rung: int,
+    state: TrainingState | None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> RungResult:
+    """Train to the rung from where ``state`` stopped, apply what follows training, and measure.
+
+    The last rung measures every objective and writes the trial's folder.
+
+    Raises:
+        FloatingPointError: when the training or a measurement diverges.
+    """
+    images, is_last = plan.rungs[rung], rung == len(plan.rungs) - 1
+    run = Run(
+        seed=plan.seed,
+        device=shop.device,
+        images=shop.images,
+        teacher=shop.teacher,
+        cache=shop.cache,
+        budget_images=plan.rungs[-1],
+        until_images=images,
+        state=state,
+        on_progress=on_progress,
+    )
+    model = Recipe.parse(plan.recipe).run(run)
+    measurements = {}
+    for objective in shop.objectives:
+        if is_last or objective.is_learned:
+            name = OBJECTIVES.name_of(objective)
+            with run.timed(f"measure {name}"):
+                measurements[name] = _finite(name, objective.measure(model, run))
+    if is_last:
+        with run.timed("files"):
+            _write_folder(plan, model, measurements, run.seconds, images_hash=shop.images.hash)
+    kept = None if is_last else run.kept_state
+    return RungResult(
+        images, is_last, measurements, dict(run.seconds), model.notes, device_name(str(shop.device)), kept
+    )
+
+
+def sample_strip(model: DiffusionModel) -> bytes:
+    """A WEBP strip of what the model draws from the noise that all strips share."""
+    from trainers.models.pictures import strip
+    from trainers.models.sampling import draw_uint8
+
+    return strip(draw_uint8(model, count=STRIP_IMAGES, seed=_STRIP_SEED))
+
+
+def _write_folder(
+    plan: TrialPlan,
+    model: DiffusionModel,
+    measurements: Mapping[str, Measurement],
+    seconds: Mapping[str, float],
+    *,
+    images_hash: str,
+) -> None:
+    """``measurements.json`` comes last: where it is, the folder is whole."""
+    from ruamel.yaml import YAML
+
+    from trainers.models import files
+
+    begun = perf_counter()
+    folder = Path(plan.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.save(model, folder)
+    write_atomically(folder / "samples.webp", sample_strip(model))
+    with (folder / "recipe.yaml").open("w") as out:
+        YAML().dump({"recipe": plan.recipe}, out)
+    lines = [*(_log_line(note) for note in model.notes), *(f"{name}: {spent:.2f} s" for name, spent in seconds.items())]
+    (folder / "log.txt").write_text("".join(f"trial {plan.number}: {line}\n" for line in lines))
+    written = {
+        "trial": plan.number,
+        "candidate": dict(plan.candidate),
+        "measurements": {name: asdict(measurement) for name, measurement in measurements.items()},
+        "achieved": [dict(note) for note in model.notes],
+        "images": plan.rungs[-1],
+        "seed": plan.seed,
+        "data": images_hash,
+        "seconds": {**seconds, "files": perf_counter() - begun},
+        "versions": versions(),
+        "device": device_name(str(model.device)),
+    }
+    write_atomically(folder / "measurements.json", json.dumps(written, indent=1).encode())
+
+
+def _log_line(note: Mapping[str, Any]) -> str:
+    remark = f" ({note['note']})" if note.get("note") else ""
+    return f"{note['what']}: asked {note['asked']}, achieved {note['achieved']}{remark}"
+
+
+def _finite(name: str, measurement: Measurement) -> Measurement:
+    if not math.isfinite(measurement.value):
+        raise FloatingPointError(f"objective {name} is {measurement.value}")
+    return measurement

@@ -1,0 +1,48 @@
+"""``--list``: every piece that a space can use, with its options, their defaults and what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from objectives.objective import OBJECTIVES
+from search.samplers.sampler import SAMPLERS
+from trainers.compression.criteria.criterion import CRITERIA
+from trainers.data.dataset import DATA
+from trainers.models.network import NETWORKS
+from trainers.registry import Registry
+from trainers.stage import STAGES
+
+_KINDS: tuple[tuple[str, Registry[Any]], ...] = (
+    ("data", DATA),
+    ("teacher.network", NETWORKS),
+    ("recipe stages", STAGES),
+    ("pruning criteria", CRITERIA),
+    ("objectives", OBJECTIVES),
+    ("samplers", SAMPLERS),
+)
+
+
+def listing() -> str:
+    """One block per kind, one line per piece, one per option."""
+    lines = []
+    for title, registry in _KINDS:
+        lines.append(f"{title}:")
+        for name, piece in registry:
+            lines.append(f"  {name:<16}{_first_line(piece)}")
+            lines += [f"    {_option(field)}" for field in dataclasses.fields(piece)]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _first_line(piece: type) -> str:
+    return (inspect.getdoc(piece) or "").partition("\n")[0]
+
+
+def _option(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"{field.name} = {field.default!r}"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"{field.name} = {field.default_factory()!r}"
+    return f"{field.name} (required)"

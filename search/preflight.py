@@ -1,0 +1,204 @@
+"""Everything that can go wrong is found here, before anything is trained and before Ray starts."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.known import Foresight, Known
+from trainers.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from search.space import Space
+    from trainers.models.arch_spec import ArchSpec
+
+_RANDOM_CANDIDATES = 300
+_SPARE_BYTES = 200 * 10**6
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a space holds, seen without training.
+
+    Args:
+        smallest, largest: Candidates with the fewest and the most stored bytes.
+        feasible_share: Of random candidates, how many meet all constraints and known limits.
+        knobs: Number of knobs, conditional ones included.
+        typical: Architectures of random candidates that meet them.
+    """
+
+    smallest: tuple[dict[str, Any], Known]
+    largest: tuple[dict[str, Any], Known]
+    feasible_share: float
+    knobs: int
+    typical: tuple[ArchSpec, ...]
+
+
+def survey(foresight: Foresight) -> Survey:
+    """Look at every corner of the space and at random candidates.
+
+    Raises:
+        UserError: when a stage can never be applied, or when no candidate meets the limits and constraints; the message
+            says which of them excludes how much.
+    """
+    from objectives.costs import stored_bytes
+
+    space = foresight.space
+    generator = random.Random(0)
+    corners = list(space.corners())
+    drawn = [space.random_candidate(generator) for _ in range(_RANDOM_CANDIDATES if space.knobs else 1)]
+    known = [(candidate, foresight.of(candidate)) for candidate in (*corners, *drawn)]
+    unplanned = [answer for _, answer in known if not answer.costs and answer.reasons]
+    if unplanned:
+        raise UserError(f"{unplanned[0].reasons[0]}")
+    drawn_known = [answer for _, answer in known[len(corners) :]]
+    feasible = [answer for answer in drawn_known if not answer.reasons]
+    if not any(not answer.reasons for _, answer in known):
+        raise UserError(_nothing_fits(drawn_known))
+    by_size = sorted(known, key=lambda pair: stored_bytes(pair[1].spec))
+    return Survey(
+        smallest=by_size[0],
+        largest=by_size[-1],
+        feasible_share=len(feasible) / len(drawn_known),
+        knobs=len(space.knobs),
+        typical=tuple(answer.spec for answer in feasible or [answer for _, answer in known if not answer.reasons]),
+    )
+
+
+def _nothing_fits(known: list[Known]) -> str:
+    counts = Counter(_cause(reason) for answer in known for reason in answer.reasons)
+    lines = [f"  {cause} excludes {count} of {len(known)}" for cause, count in counts.most_common()]
+    example = known[0].reasons[0]
+    return "\n".join(
+        [
+            "no candidate of this space meets its limits and constraints:",
+            *lines,
+            f"For example: {example}. Loosen them.",
+        ]
+    )
+
+
+def _cause(reason: str) -> str:
+    """The limit or constraint in a reason, without the candidate's own numbers."""
+    return reason if reason.startswith("the constraint") else f"the limit on {reason.split(' ', 1)[0]}"
+
+
+def check_devices(space: Space, *, address: str | None) -> None:
+    """Enough devices for one trial, unless a cluster provides them.
+
+    Raises:
+        UserError: when this machine has fewer than a trial asks for.
+    """
+    import os
+
+    import torch
+
+    if address:
+        return
+    if space.resources.gpu > torch.cuda.device_count():
+        raise UserError(
+            f"resources.gpu: a trial asks for {space.resources.gpu:g} GPU, "
+            f"this machine has {torch.cuda.device_count()}. "
+            "Set `resources: {gpu: 0}` to run on the CPU, or give a cluster with --address."
+        )
+    cores = os.cpu_count() or 1
+    if space.resources.cpu > cores:
+        raise UserError(
+            f"resources.cpu: a trial asks for {space.resources.cpu} cores, this machine has {cores}. Ask for fewer."
+        )
+
+
+def check_disk(folder: Path, survey: Survey, *, trials: int) -> None:
+    """Room for the models of all trials.
+
+    Raises:
+        UserError: when there is less.
+    """
+    from objectives.costs import stored_bytes
+
+    needed = trials * stored_bytes(survey.largest[1].spec) + _SPARE_BYTES
+    free = shutil.disk_usage(_existing(folder)).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {free / 1e6:.0f} MB free, the study may need {needed / 1e6:.0f} MB. "
+            "Free some space, or run it from another folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write into {folder} ({error.strerror}). Choose a folder that you may write.") from None
+
+
+def check_runs(spec: ArchSpec, *, device: torch.device) -> None:
+    """Build the model with random weights, compare it with its spec and run one denoising step.
+
+    Raises:
+        UserError: when it cannot be built or run as the spec says.
+    """
+    import torch
+
+    from objectives.costs import parameters
+    from trainers.models.building import empty
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.models.sampling import draw
+
+    net = empty(spec).to_empty(device=device)
+    built = sum(parameter.numel() for parameter in net.parameters())
+    stored = sum(_coded_weights(module) for module in net.modules())
+    if built + stored != parameters(spec):
+        raise UserError(f"the model has {built + stored} parameters, its architecture says {parameters(spec)}.")
+    for tensor in net.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.normal_(std=0.02)
+        else:
+            tensor.zero_()
+    shape = (1, spec.image_channels, spec.image_size, spec.image_size)
+    label_B = torch.zeros(1, dtype=torch.long, device=device) if spec.network.classes else None
+    model = DiffusionModel(net=net.eval(), spec=spec.with_sampling_steps(1))
+    drawn_BCHW = draw(model, torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device), label_B)
+    if drawn_BCHW.shape != shape:
+        raise UserError(f"the model draws {tuple(drawn_BCHW.shape)}, expected {shape}.")
+
+
+def check_same_space(folder: Path, space: Space) -> None:
+    """A study of this name must hold this space.
+
+    Raises:
+        UserError: showing the difference and the ways out.
+    """
+    from search.space import differences
+
+    stored = folder / "space.yaml"
+    if not stored.is_file():
+        return
+    found = differences(stored.read_text(), space.effective_text)
+    if not found:
+        return
+    lines = "\n".join(f"  {line}" for line in found)
+    raise UserError(
+        f"{folder} holds a study of another space:\n{lines}\n"
+        f"Give this one another name (--name), put the space back as it was, or move {folder} away."
+    )
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent if folder.parent != folder else Path.cwd()
+    return folder
+
+
+def _coded_weights(module: torch.nn.Module) -> int:
+    import torch
+
+    from trainers.models.quantized import QuantizedWeight
+
+    return torch.Size(module.shape).numel() if isinstance(module, QuantizedWeight) else 0

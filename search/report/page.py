@@ -1,0 +1,129 @@
+"""``report.html``: a study on one page that opens offline, with plotly's script and all pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from search.report.cards import cards, strip_image
+from search.report.embedded import embedded_strips
+from search.report.figure import figures
+from search.report.markup import Html, element, joined, json_element
+from search.report.palette import DARK, LIGHT
+from search.report.script import SCRIPT
+from search.report.sections import front_rows, nothing_yet, shortfalls, state, troubles, warnings
+from search.report.style import style_sheet
+from search.report.table import largest_first
+from search.views import StudyViews
+from trainers.atomic import write_atomically
+from trainers.errors import UserError
+
+REPORT_FILE = "report.html"
+_TEACHER = "teacher"
+
+
+def write_report(views: StudyViews) -> Path:
+    """Write the page into the study's folder, whole or not at all, and give back where it lies."""
+    path = views.folder / REPORT_FILE
+    try:
+        write_atomically(path, page(views).encode())
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}. The report lies in the folder of its study. "
+            "Make the folder writable, or free some disk space."
+        ) from error
+    return path
+
+
+def page(views: StudyViews) -> str:
+    """The page as text."""
+    points = largest_first(views)
+    on_front = {point.trial for point in points}
+    others = [trial.path for trial in views.complete if trial.number not in on_front]
+    pictures = embedded_strips(views, [_TEACHER, *[point.path for point in points], *others])
+    plotly = Html((resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
+    has_figures = bool(views.complete)
+    body = [
+        _header(views),
+        warnings(views),
+        state(views),
+        _front(views, pictures) if has_figures else nothing_yet(views),
+        *[section for section in (troubles(views), shortfalls(views)) if section],
+        cards(views, pictures),
+        json_element("figures", {"figures": figures(views) if has_figures else [], "chosen": _first_chosen(views)}),
+        Html(f"<script>{plotly}</script><script>{SCRIPT}</script>") if has_figures else None,
+    ]
+    return Html("<!doctype html>\n") + element(
+        "html",
+        element(
+            "head",
+            element("meta", charset="utf-8"),
+            element("meta", http_equiv="Content-Security-Policy", content=_policy(plotly, SCRIPT)),
+            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            element("meta", name="color-scheme", content="light dark"),
+            element("link", rel="icon", href="data:,"),
+            element("title", f"{views.front.study} - Slimfront"),
+            Html(f"<style>{style_sheet(LIGHT, DARK)}</style>"),
+        ),
+        element("body", element("main", *body)),
+        lang="en",
+    )
+
+
+def _header(views: StudyViews) -> Html:
+    progress = "finished" if views.front.finished else "still running: reload to see what is new"
+    return element(
+        "header",
+        element("p", f"Slimfront study, {progress}", class_="quiet"),
+        element("h1", views.front.study),
+        element("p", views.front.question, class_="question") if views.front.question else None,
+    )
+
+
+def _front(views: StudyViews, pictures: dict[str, str]) -> Html:
+    panels = [element("div", class_="panel", data_figure=index) for index in range(len(figures(views)))]
+    teacher = pictures.get(_TEACHER)
+    side = element(
+        "aside",
+        element("div", id="chosen", aria_live="polite"),
+        element("div", element("h4", "Teacher, same noise"), strip_image("the teacher", teacher)) if teacher else None,
+        aria_label="The chosen trial",
+    )
+    charts = element("div", _legend(views), element("div", *panels, class_="panels"), class_="charts")
+    if not views.front.points:
+        return joined(nothing_yet(views), element("section", charts, side, class_="explore"))
+    return joined(
+        element("section", charts, side, class_="explore"),
+        element("h2", "The front, from the largest model to the smallest"),
+        front_rows(views, pictures, teacher),
+    )
+
+
+def _legend(views: StudyViews) -> Html:
+    entries = [("front", "●", "on the front"), ("steps", "━", "best for this cost alone")]
+    entries += [("dominated", "○", "dominated")]
+    entries += [("knee", "◇", "knee")] if views.front.knee is not None else []
+    entries += [("teacher", "★", "teacher")] if views.front.teacher else []
+    entries += [("limit", "╌", "limit")] if views.front.limits else []
+    items = [
+        element("li", element("span", mark, class_=role, aria_hidden="true"), name) for role, mark, name in entries
+    ]
+    note = element("li", "bars: ± 1 standard error")
+    return element("ul", *items, note, class_="legend")
+
+
+def _first_chosen(views: StudyViews) -> int | None:
+    if views.front.knee is not None:
+        return views.front.knee
+    first = next(iter(largest_first(views)), None) or next(iter(views.complete), None)
+    return first.number if first else None
+
+
+def _policy(*scripts: str) -> str:
+    """Only these scripts run and nothing is fetched: a second wall behind the escaping."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
+    )
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -1,0 +1,34 @@
+"""The report's colours by role: Okabe and Ito's colour-blind safe set, lightened for dark backgrounds.
+
+No meaning rests on colour alone: every role also has its own symbol or dash.
+"""
+
+LIGHT = {
+    "front": "#0072B2",
+    "steps": "#0072B2",
+    "dominated": "#9AA3AD",
+    "knee": "#B0538A",
+    "teacher": "#C77700",
+    "limit": "#D55E00",
+    "chosen": "#1C1F23",
+    "text": "#1C1F23",
+    "muted": "#5B636C",
+    "line": "#E2E5E9",
+    "surface": "#F6F7F8",
+    "page": "#FFFFFF",
+}
+
+DARK = {
+    "front": "#56B4E9",
+    "steps": "#56B4E9",
+    "dominated": "#6C7681",
+    "knee": "#E39BC4",
+    "teacher": "#F0B23E",
+    "limit": "#F08A4B",
+    "chosen": "#F2F4F6",
+    "text": "#E8EAED",
+    "muted": "#9DA6B0",
+    "line": "#2E343B",
+    "surface": "#1B1F24",
+    "page": "#12151A",
+}

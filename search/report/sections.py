@@ -1,0 +1,138 @@
+"""The sections of the page below its heading, each a pure function of the study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from search.report.axes import title_of, with_unit
+from search.report.candidate import short
+from search.report.cards import strip_image
+from search.report.markup import Html, element, joined
+from search.report.number import duration, number, with_error
+from search.report.table import largest_first
+from search.views import StudyViews, TrialView
+
+_STATES = ("complete", "failed", "rejected", "stopped")
+_FEW = 12  # rows of a table that are shown without being asked for
+
+
+def state(views: StudyViews) -> Html:
+    """The study in a few figures."""
+    counts: Counter[str] = Counter(trial.state for trial in views.trials)
+    budget = views.front.budget_trials
+    told = ", ".join(f"{counts[name]} {name}" for name in _STATES if counts[name]) or "none has ended yet"
+    seconds = views.front.seconds
+    spent = seconds if seconds is not None else sum(trial.seconds or 0.0 for trial in views.trials)
+    tiles = [
+        ("Trials", f"{len(views.trials)} of {budget}" if budget else str(len(views.trials)), told),
+        ("Front", str(len(views.front.points)), "models that no other equals or beats in all"),
+        ("Hypervolume", number(views.front.hypervolume), "share of the region within the limits, 0 to 1"),
+        ("Time", duration(spent), "wall time" if seconds is not None else "of all trials together"),
+        ("Extractor", " and ".join(views.extractors) or "-", f"what measured {title_of(views.learned)}"),
+    ]
+    return element("dl", *[_tile(*tile) for tile in tiles], class_="tiles")
+
+
+def warnings(views: StudyViews) -> Html | None:
+    """What forbids taking the page at face value."""
+    if len(views.extractors) < 2:
+        return None
+    text = (
+        f"{title_of(views.learned)} was measured by {' and '.join(views.extractors)}: these values cannot be compared."
+    )
+    return element("p", text, class_="warning", role="alert")
+
+
+def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | None) -> Html:
+    """The front from the largest model to the smallest, under the teacher."""
+    objectives = [views.learned, *views.costs]
+    headings = ["Trial", "Pictures", *map(with_unit, objectives), "Candidate", "Folder"]
+    rows = [_teacher_row(views, teacher)] if views.front.teacher else []
+    for point in largest_first(views):
+        mark = element("span", "knee", class_="badge knee") if point.trial == views.front.knee else None
+        cells = [
+            joined(element("b", str(point.trial)), Html(" "), mark),
+            strip_image(f"trial {point.trial}", pictures.get(point.path)),
+            *[with_error(point.values.get(item.name), point.stderr.get(item.name)) for item in objectives],
+            short(point.candidate),
+            element("code", point.path),
+        ]
+        # Rows are reached by Tab: the script chooses the focused one.
+        rows.append(_row(headings, cells, tabindex=0, data_trial=point.trial, aria_selected="false"))
+    return _table(headings, rows, class_="front")
+
+
+def troubles(views: StudyViews) -> Html | None:
+    """Trials that gave no point, with their reasons."""
+    ended = [trial for trial in views.trials if trial.state != "complete"]
+    if not ended:
+        return None
+    headings = ["Trial", "State", "Reason", "Candidate"]
+    order = sorted(ended, key=lambda trial: (_STATES.index(trial.state), trial.number))
+    rows = [
+        _row(headings, [str(trial.number), trial.state, trial.reason or "no reason kept", short(trial.candidate)])
+        for trial in order
+    ]
+    return _folded(f"Trials without a result ({len(ended)})", _table(headings, rows), is_open=len(rows) <= _FEW)
+
+
+def shortfalls(views: StudyViews) -> Html | None:
+    """Requests met only in part."""
+    trials: dict[tuple[str, ...], list[int]] = {}
+    for trial in views.trials:
+        for item in trial.achieved:
+            if item.asked != item.achieved:
+                what = (item.what, _amount(item.asked), _amount(item.achieved), item.note)
+                trials.setdefault(what, []).append(trial.number)
+    if not trials:
+        return None
+    headings = ["What", "Asked", "Achieved", "Why", "In trials"]
+    rows = [_row(headings, [*what, ", ".join(map(str, numbers))]) for what, numbers in sorted(trials.items())]
+    return _folded(f"Asked against achieved ({len(rows)})", _table(headings, rows), is_open=len(rows) <= _FEW)
+
+
+def nothing_yet(views: StudyViews) -> Html:
+    """In place of the front, as long as there is none."""
+    if not views.complete:
+        text = "No trial is complete yet. Reload this page as the study goes on."
+    else:
+        text = f"{_trials(views.complete)} complete, but none lies within the limits, so the front is empty so far."
+    return element("p", text, class_="empty")
+
+
+def _trials(trials: list[TrialView]) -> str:
+    return "1 trial is" if len(trials) == 1 else f"{len(trials)} trials are"
+
+
+def _teacher_row(views: StudyViews, picture: str | None) -> Html:
+    teacher = views.front.teacher
+    assert teacher is not None
+    objectives = [views.learned, *views.costs]
+    headings = ["Trial", "Pictures", *map(with_unit, objectives), "Candidate", "Folder"]
+    figures = [with_error(teacher.values.get(item.name), teacher.stderr.get(item.name)) for item in objectives]
+    cells = [element("b", "Teacher"), strip_image("the teacher", picture), *figures, "what all trials start from", ""]
+    return _row(headings, cells, class_="teacher")
+
+
+def _row(headings: list[str], cells: list[str], **attributes: str | int | None) -> Html:
+    # On a phone a row becomes a card, and each cell carries its heading itself.
+    labelled = [element("td", cell, data_label=label) for label, cell in zip(headings, cells, strict=True)]
+    return element("tr", *labelled, **attributes)
+
+
+def _table(headings: list[str], rows: list[Html], *, class_: str | None = None) -> Html:
+    head = element("thead", element("tr", *[element("th", heading, scope="col") for heading in headings]))
+    return element("div", element("table", head, element("tbody", *rows), class_=class_), class_="scroll")
+
+
+def _folded(title: str, content: Html, *, is_open: bool) -> Html:
+    return element("details", element("summary", title), content, open=is_open)
+
+
+def _tile(name: str, value: str, note: str) -> Html:
+    return element("div", element("dt", name), element("dd", value), element("dd", note, class_="quiet"))
+
+
+def _amount(value: object) -> str:
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,112 @@
+"""The page's style sheet: one column on a phone, panels beside the chosen trial on a desk, light and dark."""
+
+from collections.abc import Mapping
+
+
+def style_sheet(light: Mapping[str, str], dark: Mapping[str, str]) -> str:
+    """The rules, with one CSS variable per role of the palettes."""
+    return (
+        f":root{{{_variables(light)}}}"
+        f"@media (prefers-color-scheme:dark){{:root{{{_variables(dark)}}}}}"
+        f"@media print{{:root{{{_variables(light)}}}}}{_RULES}"
+    )
+
+
+def _variables(palette: Mapping[str, str]) -> str:
+    return "".join(f"--{role}:{colour};" for role, colour in palette.items())
+
+
+_RULES = """
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--text); -webkit-text-size-adjust: 100%;
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
+main { max-width: 1360px; margin: 0 auto; padding: 36px 32px 72px; }
+header { margin-bottom: 26px; }
+header p { margin: 0; }
+h1 { margin: 2px 0 6px; font-size: 28px; line-height: 1.2; letter-spacing: -.01em; overflow-wrap: anywhere; }
+h2 { margin: 44px 0 14px; font-size: 19px; }
+h3 { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; margin: 0 0 12px; font-size: 17px; }
+h4 { margin: 18px 0 6px; font-size: 13px; font-weight: 600; color: var(--muted); }
+.question { max-width: 72ch; font-size: 17px; color: var(--muted); }
+.quiet { color: var(--muted); font-size: 13px; }
+code { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
+  overflow-wrap: anywhere; }
+dl, dd { margin: 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 0 28px;
+  border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); padding: 16px 0 18px; }
+.tiles dt { font-size: 13px; color: var(--muted); overflow-wrap: anywhere; }
+.tiles dd { overflow-wrap: anywhere; }
+.tiles dt + dd { font-size: 18px; line-height: 1.35; font-weight: 600; font-variant-numeric: tabular-nums; }
+.explore { display: grid; grid-template-columns: minmax(0, 1fr) 340px; gap: 32px; margin-top: 26px; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 8px; padding: 0; list-style: none;
+  font-size: 13px; color: var(--muted); }
+.legend span { display: inline-block; margin-right: 6px; font-size: 15px; }
+.legend .front, .legend .steps { color: var(--front); } .legend .dominated { color: var(--dominated); }
+.legend .knee { color: var(--knee); } .legend .teacher { color: var(--teacher); }
+.legend .limit { color: var(--limit); }
+.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 14px 24px; }
+.panel { min-width: 0; height: 340px; overflow: hidden; }
+.panel .modebar { opacity: 0; transition: opacity .15s; }
+.panel:hover .modebar, .panel:focus-within .modebar { opacity: 1; }
+.panel:first-child { grid-column: 1 / -1; }
+aside { position: sticky; top: 20px; align-self: start; max-height: calc(100vh - 40px); overflow: auto;
+  background: var(--surface); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px 20px; }
+aside dl div { display: flex; justify-content: space-between; gap: 16px; padding: 3px 0; }
+aside dl div + div { border-top: 1px solid var(--line); }
+aside dt { color: var(--muted); overflow-wrap: anywhere; }
+aside dd { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.badge { border: 1px solid currentColor; border-radius: 99px; padding: 0 8px; font-size: 12px; font-weight: 500;
+  line-height: 19px; color: var(--muted); white-space: nowrap; }
+.badge.knee { color: var(--knee); }
+.strip { display: block; width: 100%; height: auto; image-rendering: pixelated; border-radius: 4px; background: #000; }
+aside .strip { margin-bottom: 12px; }
+.command { display: block; padding: 8px 10px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--page); user-select: all; }
+.scroll { overflow-x: auto; }
+table { width: 100%; border-collapse: collapse; font-size: 14px; }
+th { text-align: left; font-size: 12.5px; font-weight: 600; color: var(--muted); white-space: nowrap; }
+th, td { padding: 9px 14px 9px 0; vertical-align: middle; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { padding-left: 10px; }
+td { font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
+td[data-label=State] { white-space: nowrap; }
+.front td:not(:nth-last-child(-n+2)) { white-space: nowrap; }
+.front td:nth-child(2) { width: 270px; min-width: 200px; }
+.front td:nth-last-child(2) { min-width: 240px; font-size: 13px; color: var(--muted); }
+.front td:last-child { white-space: nowrap; }
+tr[data-trial] { cursor: pointer; }
+tr[data-trial]:hover, tr[aria-selected=true] { background: var(--surface); }
+tr[aria-selected=true] td:first-child { box-shadow: inset 3px 0 var(--front); }
+:focus-visible { outline: 2px solid var(--front); outline-offset: -2px; }
+details { margin-top: 26px; border-top: 1px solid var(--line); padding-top: 14px; }
+summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px; }
+.warning, .empty { border-left: 3px solid var(--limit); background: var(--surface); padding: 12px 16px;
+  margin: 20px 0; }
+.empty { border-color: var(--front); }
+@media (max-width: 980px) {
+  .explore { grid-template-columns: minmax(0, 1fr); }
+  aside { position: static; max-height: none; }
+}
+@media (max-width: 640px) {
+  main { padding: 22px 16px 48px; }
+  h1 { font-size: 23px; } .question { font-size: 15px; }
+  .tiles { grid-template-columns: 1fr 1fr; gap: 14px 20px; }
+  .panels { grid-template-columns: minmax(0, 1fr); }
+  .panel { height: 300px; }
+  thead { display: none; }
+  table, tbody, tr, td { display: block; width: auto; }
+  tr { border-bottom: 1px solid var(--line); padding: 12px 8px; }
+  td, td:first-child { display: flex; justify-content: space-between; gap: 18px; padding: 3px 0; border: 0;
+    text-align: right; }
+  .front td:nth-child(2) { display: block; width: auto; padding: 6px 0 8px; }
+  td[data-label=Candidate], td[data-label=Reason] { display: block; text-align: left; min-width: 0; }
+  td[data-label=Candidate]::before, td[data-label=Reason]::before { display: block; }
+  aside { position: sticky; bottom: 0; top: auto; max-height: 36vh; padding: 12px 16px; margin: 0 -16px;
+    border-radius: 12px 12px 0 0; border-width: 1px 0; box-shadow: 0 -6px 18px rgb(0 0 0 / .10); z-index: 2; }
+  .front td { white-space: normal !important; }
+  td::before { content: attr(data-label); color: var(--muted); flex: none; text-align: left; }
+  .front td:nth-child(2)::before, td:empty::before { content: none; }
+  tr[aria-selected=true] td:first-child { box-shadow: none; }
+  tr[aria-selected=true] { box-shadow: inset 3px 0 var(--front); }
+}
+@media print { .explore { display: block; } aside { display: none; } .panel, tr { break-inside: avoid; } }
+"""

@@ -1,0 +1,68 @@
+"""Search a space: ``python -m search.run SPACE``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trainers.command import command
+from trainers.errors import UserError
+
+
+def main(
+    space: Path | None = None,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    workers: int | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    address: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
+) -> int:
+    """Search a space for the best compact models. A study that was started before goes on where it stopped.
+
+    Parameters
+    ----------
+    space
+        YAML file, such as spaces/pruning_ratios.yaml.
+    name
+        Name of the study, a folder in studies/runs; the space's own name when left out.
+    trials
+        Number of trials in all, in place of the space's; a larger number continues a finished study.
+    workers
+        Trials at a time; as many as the machine holds when left out. 0 runs them in this process, without Ray.
+    set_
+        Replace a value of the space: path=value, such as budget.trials=4 or prune.ratio.mid=0.3. Can be repeated.
+    address
+        Of a running Ray cluster, or "auto"; left out, Ray starts on this machine alone.
+    dry_run
+        Check the space, build its smallest and largest model, print costs and time. Nothing is trained.
+    resume
+        Insist on a study that exists already.
+    json
+        With --dry-run: print JSON.
+    list_
+        Print every piece that a space can use, with its options.
+    """
+    if list_:
+        from search.listing import listing
+
+        sys.stdout.write(listing() + "\n")
+        return 0
+    if space is None:
+        raise UserError("which space? Give a YAML file: python -m search.run spaces/pruning_ratios.yaml")
+    from search.session import Session
+
+    return Session(space, name, trials, workers, tuple(set_ or ()), address).go(
+        dry_run=dry_run, resume=resume, as_json=json
+    )
+
+
+if __name__ == "__main__":
+    command(main, name="python -m search.run")

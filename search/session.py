@@ -1,0 +1,332 @@
+"""A run of a space from checked file to report: preflight, teacher, trials, the front."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.command import INTERRUPTED
+from trainers.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from objectives.device_model import DeviceModel
+    from search.evaluate import Workshop
+    from search.live import Tally
+    from search.space import Space
+    from search.study import Study
+    from search.views import StudyViews
+    from trainers.models.arch_spec import ArchSpec
+
+RUNS = Path("studies/runs")
+HELD = 3
+
+
+@dataclass
+class Session:
+    """One call of this command."""
+
+    path: Path
+    name: str | None
+    trials: int | None
+    workers: int | None
+    overrides: tuple[str, ...]
+    address: str | None
+
+    def go(self, *, dry_run: bool, resume: bool, as_json: bool) -> int:
+        from rich.console import Console
+
+        from search.name import check_name
+        from search.space import Space
+
+        self.begun = time.monotonic()
+        self.console: Console = Console(stderr=as_json)
+        for option, value, least in (("--trials", self.trials, 1), ("--workers", self.workers, 0)):
+            if value is not None and value < least:
+                raise UserError(f"{option} must be at least {least}, got {value}.")
+        overrides = (*self.overrides, *([f"budget.trials={self.trials}"] if self.trials else []))
+        self.space: Space = Space.read(self.path, overrides)
+        self.folder = RUNS / check_name(self.name if self.name is not None else self.space.name)
+        if resume and not (self.folder / "space.yaml").is_file():
+            raise UserError(f"--resume: there is no study {self.folder}. Leave --resume out to start it.")
+        self._say_question()
+        from trainers.quiet import silence_libraries
+
+        silence_libraries()
+        if dry_run:
+            return self._dry_run(as_json=as_json)
+        return self._search()
+
+    # Dry run
+
+    def _dry_run(self, *, as_json: bool) -> int:
+        import json
+
+        from search import dry_run, preflight
+
+        cached = self._is_teacher_cached()
+        foresight, seen, _ = self._look(limits_from_teacher=False)
+        preflight.check_devices(self.space, address=self.address)
+        report = dry_run.report_json(foresight, seen, workers=self._worker_count(), is_teacher_cached=cached)
+        if as_json:
+            _print(json.dumps(report))
+        else:
+            dry_run.show(self.console, self.space, report)
+        return 0
+
+    def _look(self, *, limits_from_teacher: bool) -> tuple[Any, Any, ArchSpec]:
+        """Foresight with the limits that are known, the survey, and the teacher's architecture; models really built."""
+        from search import preflight, preparation
+        from search.known import Foresight
+
+        teacher = preparation.planned_teacher(self.space)
+        device_model = self._device_model()
+        foresight = Foresight(self.space, teacher, device_model, self.space.limits)
+        costs = foresight.costs(teacher)
+        foresight = Foresight(self.space, teacher, device_model, preparation.limits_of(self.space, costs))
+        seen = preflight.survey(foresight)
+        device = preparation.pick_device(self.space)
+        for spec in (seen.smallest[1].spec, seen.largest[1].spec):
+            preflight.check_runs(spec, device=device)
+        return foresight, seen, teacher
+
+    def _device_model(self) -> DeviceModel:
+        from objectives.device_model import calibrated
+        from search.preparation import pick_device
+        from trainers.cache import Cache
+
+        # Trials have as many threads as cores they ask for; latency is theirs, not the driver's.
+        return calibrated(pick_device(self.space), Cache.default(), threads=self.space.resources.cpu)
+
+    def _is_teacher_cached(self) -> bool:
+        from search.preparation import load_images, planned_teacher
+        from trainers.cache import Cache
+
+        if self.space.teacher.source is not None:
+            return True
+        try:
+            return self.space.teacher.is_cached(load_images(self.space, planned_teacher(self.space)), Cache.default())
+        except UserError:
+            # The data is not here; a dry run says what it can without it.
+            return False
+
+    # Search
+
+    def _search(self) -> int:
+        from search import preflight
+        from search.study import StudyHeldError, held
+
+        preflight.check_same_space(self.folder, self.space)
+        preflight.check_devices(self.space, address=self.address)
+        try:
+            with held(self.folder):
+                return self._search_holding()
+        except StudyHeldError as error:
+            _print(str(error), file=sys.stderr)
+            return HELD
+        except KeyboardInterrupt:
+            self._say(f"\ninterrupted; what is measured is kept. Go on with:\n  {self._resume_command()}")
+            return INTERRUPTED
+
+    def _search_holding(self) -> int:
+        from search import preflight
+        from search.known import Foresight
+        from search.live import LiveWatcher, PlainWatcher, Tally
+        from search.study import Study
+
+        foresight, seen, teacher_spec = self._look(limits_from_teacher=True)
+        preflight.check_disk(self.folder, seen, trials=self.space.budget.trials)
+        shop, teacher, limits = self._prepare(teacher_spec)
+        foresight = Foresight(self.space, shop.teacher.spec, foresight.device_model, limits)
+        preflight.survey(foresight)
+        self._keep_space()
+        study = Study(self.folder, self.space, foresight, teacher)
+        orphans = study.adopt_orphans()
+        if orphans:
+            kept = sum(record.state == "complete" for record in orphans)
+            self._say(f"{len(orphans)} trials of an earlier run had not ended: {kept} were finished and are kept")
+        workers = self._worker_count()
+        expected = self._expected_trial_seconds(foresight, seen)
+        tally = Tally(study, workers=workers, expected_seconds=expected)
+        ran = study.left() > 0
+        if ran:
+            watch = (LiveWatcher if self.console.is_terminal else PlainWatcher)(tally, self.console)
+            self._run_trials(study, shop, watch, workers)
+        else:
+            self._say(f"the study is finished: {self.space.budget.trials} trials. --trials raises its budget.")
+        self._finish(study, tally, ran=ran)
+        return 0
+
+    def _prepare(self, teacher_spec: ArchSpec) -> tuple[Workshop, dict[str, Any], dict[str, float]]:
+        import torch
+
+        from search import preparation
+        from search.teacher_progress import TeacherProgress
+        from trainers.cache import Cache
+
+        images = preparation.load_images(self.space, teacher_spec)
+        if images.name != self._data_name():
+            self._say(f"data: {images.name}")
+        cache = Cache.default()
+        teacher_progress = TeacherProgress(self.console, self.space.teacher.images)
+        if self.space.teacher.is_cached(images, cache):
+            self._say("teacher: from the cache" if self.space.teacher.network else "teacher: loaded")
+        with teacher_progress:
+            shop = preparation.build_workshop(
+                self.space,
+                images,
+                cache=cache,
+                device=preparation.pick_device(self.space),
+                on_progress=teacher_progress,
+                say=lambda text: None,
+            )
+        torch.set_num_threads(self.space.resources.cpu)
+        teacher = self._stored_teacher(shop) or preparation.measured_teacher(shop, self.folder)
+        self._keep_teacher(teacher)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in teacher["values"].items())
+        self._say(f"teacher measures {values}")
+        return shop, teacher, preparation.limits_of(self.space, teacher["values"])
+
+    def _run_trials(self, study: Study, shop: Workshop, watch: Any, workers: int) -> None:
+        from search.drive import search_here
+
+        if workers == 0:
+            with watch:
+                search_here(study, shop, watch)
+            return
+        from search import tune
+
+        self._say(f"starting Ray for {workers} workers")
+        gpus = int(-(-self.space.resources.gpu * workers // 1))
+        tune.start(address=self.address, cpus=workers * self.space.resources.cpu, gpus=gpus)
+        try:
+            with watch:
+                tune.search_on_ray(study, shop, watch, workers=workers)
+        finally:
+            tune.stop()
+
+    def _finish(self, study: Study, tally: Tally, *, ran: bool) -> None:
+        from search.report.page import write_report
+        from search.report.table import front_table
+
+        views = study.write_views()
+        page = write_report(views)
+        if views.front.points:
+            self.console.print(front_table(views))
+        else:
+            self._say(_empty_front(views))
+        if ran:
+            self._say(_overhead(tally))
+            self._say(f"wall time {time.monotonic() - self.begun:.0f} s in all")
+        self._say(f"report: {page}")
+        self._say(self._next_commands(views))
+
+    def _next_commands(self, views: StudyViews) -> str:
+        costs = views.costs
+        knee = next((point for point in views.front.points if point.trial == views.front.knee), None)
+        if knee is None or not costs:
+            return f"next:\n  python -m search.explore {self.folder}"
+        bound = f"{costs[0].name}={knee.values[costs[0].name]:.3g}"
+        return (
+            f"next:\n  python -m search.best {self.folder} --max {bound}\n"
+            f"  python -m search.export {self.folder} --knee --out my-student"
+        )
+
+    # Small things
+
+    def _say(self, text: str, *, style: str | None = None) -> None:
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def _say_question(self) -> None:
+        if self.space.question:
+            self._say(self.space.question, style="bold")
+        budget = self.space.budget
+        self._say(
+            f"{self.space.name}: {len(self.space.knobs)} knobs, "
+            f"{budget.trials} trials of up to {budget.images:,} images, "
+            f"objectives {', '.join(self.space.objective_names)}. Results: {self.folder}"
+        )
+
+    def _worker_count(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        if self.address:
+            return 10_000
+        cores = (os.cpu_count() or 1) // self.space.resources.cpu
+        if not self.space.resources.gpu:
+            return max(1, cores)
+        import torch
+
+        return max(1, min(cores, int(torch.cuda.device_count() / self.space.resources.gpu)))
+
+    def _expected_trial_seconds(self, foresight: Any, seen: Any) -> float:
+        from search.dry_run import estimate_seconds
+
+        whole = estimate_seconds(foresight, seen, workers=1, is_teacher_cached=True)
+        return whole / self.space.budget.trials
+
+    def _keep_space(self) -> None:
+        from trainers.atomic import write_atomically
+
+        write_atomically(self.folder / "space.yaml", self.space.effective_text.encode())
+
+    def _teacher_file(self) -> Path:
+        return self.folder / "teacher" / "measurements.json"
+
+    def _stored_teacher(self, shop: Workshop) -> dict[str, Any] | None:
+        """What the teacher measured when the study began: limits must not move when it goes on."""
+        import json
+
+        try:
+            stored: dict[str, Any] = json.loads(self._teacher_file().read_text())
+        except (OSError, ValueError):
+            return None
+        same = stored.get("fingerprint") == shop.teacher.fingerprint()
+        return stored if same and set(stored["values"]) == set(self.space.objective_names) else None
+
+    def _keep_teacher(self, teacher: dict[str, Any]) -> None:
+        import json
+
+        from trainers.atomic import write_atomically
+
+        write_atomically(self._teacher_file(), json.dumps(teacher, indent=1).encode())
+
+    def _data_name(self) -> str:
+        from trainers.data.dataset import DATA
+
+        return DATA.name_of(self.space.data)
+
+    def _resume_command(self) -> str:
+        given = [f"--set {override}" for override in self.overrides]
+        given += [f"--name {self.name}"] if self.name else []
+        given += [f"--trials {self.trials}"] if self.trials else []
+        given += [f"--workers {self.workers}"] if self.workers is not None else []
+        return " ".join(["python -m search.run", str(self.path), *given])
+
+
+def _overhead(tally: Tally) -> str:
+    """The share of the trials' wall time that was neither training, compressing nor measuring."""
+    ended = [record for record in tally.ended_now if record.state == "complete"]
+    wall = sum(record.seconds for record in ended)
+    useful = sum(seconds for record in ended for stage, seconds in record.stages.items() if stage != "files")
+    share = 1 - useful / wall if wall else 0.0
+    return f"{share:.1%} of the trials' {wall:.0f} s was not training, compressing or measuring"
+
+
+def _empty_front(views: StudyViews) -> str:
+    complete = views.complete
+    if not complete:
+        failed = next((trial.reason for trial in views.trials if trial.state == "failed"), "see the log of a trial")
+        return f"no trial was completed, so there is no front: {failed}"
+    nearest = min(trial.value(views.learned.name) for trial in complete)
+    limit = views.front.limits.get(views.learned.name)
+    return f"no trial is within the limits: the best {views.learned.name} is {nearest:.4g}, its limit {limit}"
+
+
+def _print(text: str, *, file: Any = None) -> None:
+    print(text, file=file or sys.stdout)

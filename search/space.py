@@ -1,0 +1,203 @@
+"""A space: a recipe with some values left open, what to measure of each candidate, and how much to spend."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from objectives.objective import OBJECTIVES, Objective
+from search import _content
+from search._constraints import read_constraints
+from search._content import differences
+from search._open_recipe import Candidate, OpenRecipe, read_recipe
+from search._open_value import Pick
+from search._overrides import overridden
+from search._recipe_check import check_recipe, parsed_candidate
+from search._sections import (
+    check_finite,
+    check_trade_off,
+    read_budget,
+    read_data,
+    read_limits,
+    read_name,
+    read_objectives,
+    read_resources,
+    read_sampler,
+    read_teacher,
+)
+from search._space_file import as_comment, head_comment, read_text
+from search._yaml import Entries, Leaf, block_text, plain, read_yaml
+from search.budget import Budget, Resources
+from search.expression import Constraint
+from search.knob import Knob, Value
+from search.name import check_name
+from search.samplers.sampler import SamplerOptions
+from search.space_error import Mistakes, Place, SpaceError
+from trainers.data.dataset import Dataset
+from trainers.recipe import Recipe
+from trainers.registry import suggestion
+from trainers.teacher import Teacher
+
+__all__ = ["Candidate", "Knob", "Space", "SpaceError", "check_name", "differences"]
+
+KEYS = ("name", "recipe", "teacher", *_content.with_defaults(Entries({}, Place(line=1, column=1))).entries)
+_REQUIRED = {
+    "teacher": "Write a network to train, as in `teacher: {network: {unet: {channels: [16, 32]}}}`, or `{from: ...}`.",
+    "recipe": "Write a list of stages, `recipe: []` for none.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A checked space.
+
+    Args:
+        name: Of the study.
+        question: The comment at the head of the file, one line each; empty when there is none.
+        objectives: In the order written.
+        limits: Values that still interest, by objective; objectives that are not named have no limit of their own.
+        constraints: Conditions on knobs and known costs that every candidate has to meet.
+        recipe: The stages with their knobs.
+        text: The file exactly as read.
+        effective_text: The space after ``overrides``; ``text`` when there are none.
+        overrides: As given to ``read``: ``path=value``.
+    """
+
+    name: str
+    question: str
+    data: Dataset
+    teacher: Teacher
+    recipe: OpenRecipe
+    objectives: tuple[Objective, ...]
+    limits: Mapping[str, float]
+    constraints: tuple[Constraint, ...]
+    budget: Budget
+    resources: Resources
+    sampler: SamplerOptions
+    text: str
+    effective_text: str
+    overrides: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> Space:
+        """The space in the file at ``path``, with ``overrides`` (``path=value``) in place of what it says there.
+
+        Raises:
+            SpaceError: listing every mistake.
+        """
+        return _read(read_text(Path(path)), subject=str(path), name=Path(path).stem, overrides=tuple(overrides))
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """All knobs, conditional ones included, in the order of the file."""
+        return self.recipe.knobs
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        """The registered name of each objective, in order."""
+        return tuple(OBJECTIVES.name_of(objective) for objective in self.objectives)
+
+    def candidate(self, pick: Pick) -> Candidate:
+        """Answers of ``pick`` to the active knobs, asked in the order of the file, a nested one after its choice."""
+        return self.recipe.candidate(pick)
+
+    def random_candidate(self, generator: random.Random) -> Candidate:
+        """Independent draws for all active knobs; the constraints may not hold."""
+        return self.candidate(lambda knob: knob.random(generator))
+
+    def corners(self) -> Iterator[Candidate]:
+        """All knobs at their first value, all at their last, then each at every extreme or choice in turn."""
+        return self.recipe.corners()
+
+    def fill(self, candidate: Mapping[str, Value]) -> Recipe:
+        """The recipe of ``candidate``.
+
+        Raises:
+            SpaceError: when it does not answer exactly the active knobs, or a value is out of range.
+        """
+        mistakes = Mistakes()
+        recipe = parsed_candidate(self.recipe, candidate, mistakes)
+        mistakes.raise_for("the candidate")
+        assert recipe is not None
+        return recipe
+
+    def filled(self, candidate: Mapping[str, Value]) -> list[Any]:
+        """The recipe of ``candidate`` as plain YAML data. Raises the same as ``fill``."""
+        return self.recipe.filled(candidate)[0]
+
+    def fixed_values(self, candidate: Mapping[str, Value]) -> dict[str, Value]:
+        """The values that the recipe writes out and ``candidate`` keeps, by path; constraints can name them too."""
+        return self.recipe.filled(candidate)[1].fixed
+
+    def violations(self, candidate: Mapping[str, Value], costs: Mapping[str, float]) -> tuple[float, ...]:
+        """How far each constraint is from holding, 0 where it holds; ``costs`` are those known before training."""
+        values = {**self.fixed_values(candidate), **candidate, **costs}
+        return tuple(constraint.violation(values) for constraint in self.constraints)
+
+    def fingerprint(self) -> str:
+        """A hash of what the space asks; its name, resources and number of trials do not count."""
+        root = read_yaml(self.effective_text, mistakes=Mistakes())
+        assert isinstance(root, Entries)
+        return _content.fingerprint(root)
+
+
+def _read(text: str, *, subject: str, name: str, overrides: tuple[str, ...]) -> Space:
+    mistakes = Mistakes()
+    root = read_yaml(text, mistakes=mistakes)
+    if not isinstance(root, Entries):
+        if not mistakes:
+            found = (
+                "is empty" if root is None else "must be a mapping at the top, of keys such as 'teacher' and 'recipe'"
+            )
+            mistakes.add(f"{found}. Copy a file of spaces/ to begin with.", place=root.place if root else None)
+        mistakes.raise_for(subject)
+    assert isinstance(root, Entries)
+    root = overridden(root, overrides, keys=KEYS, mistakes=mistakes)
+    check_finite(root, "", mistakes)
+    _check_keys(root, mistakes)
+    question = head_comment(text)
+    parts = _parts(_content.with_defaults(root), name, mistakes)
+    mistakes.raise_for(subject)
+    return Space(
+        **parts,
+        question=question,
+        text=text,
+        effective_text=as_comment(question) + block_text(plain(root)) if overrides else text,
+        overrides=overrides,
+    )
+
+
+def _check_keys(root: Entries, mistakes: Mistakes) -> None:
+    for key, entry in root.entries.items():
+        if key not in KEYS:
+            mistakes.add(f"unknown key {key!r}. {suggestion(key, KEYS)}", place=entry.place)
+    for key, advice in _REQUIRED.items():
+        if key not in root.entries:
+            mistakes.add(f"is missing. {advice}", path=key)
+
+
+def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
+    """The fields of a Space that the tree gives; where it has mistakes they are added, and a field may be None."""
+    nodes = {key: entry.node for key, entry in root.entries.items()}
+    recipe = read_recipe(nodes["recipe"], mistakes) if "recipe" in nodes else OpenRecipe(())
+    check_recipe(recipe, mistakes)
+    before = len(mistakes)
+    objectives = read_objectives(nodes["objectives"], mistakes)
+    if recipe.knobs and len(mistakes) == before:
+        check_trade_off(objectives, nodes["objectives"], mistakes)
+    names = [OBJECTIVES.name_of(objective) for objective in objectives]
+    return {
+        "name": read_name(nodes.get("name", Leaf(name, Place(line=1, column=1))), mistakes),
+        "data": read_data(nodes["data"], mistakes),
+        "teacher": read_teacher(nodes["teacher"], mistakes) if "teacher" in nodes else None,
+        "recipe": recipe,
+        "objectives": objectives,
+        "limits": read_limits(nodes["limits"], names if len(mistakes) == before else (), mistakes),
+        "constraints": read_constraints(nodes["constraints"], recipe, names, mistakes),
+        "budget": read_budget(nodes["budget"], mistakes),
+        "resources": read_resources(nodes["resources"], mistakes),
+        "sampler": read_sampler(nodes["sampler"], mistakes),
+    }

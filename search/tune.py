@@ -1,0 +1,208 @@
+"""The one door to Ray: Tune places trials on workers; the study says which, and keeps what they measure.
+
+Tune's own state is disposable: it lies in a temporary folder and is never restored from.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.drive import Watcher, failure_reason, plan_of
+
+if TYPE_CHECKING:
+    from search.evaluate import Workshop
+    from search.study import Study
+    from trainers.run import TrainingState
+
+_OBJECT_STORE_MB = 256
+
+# Read by Ray when it is imported.
+os.environ.update(
+    {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        # Ctrl-C must reach us at once; the study keeps what is measured.
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_WARN_THRESHOLD_S": "60",
+        # Tune's snapshots of its own state are never read.
+        "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "TUNE_RESULT_BUFFER_LENGTH": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+
+@dataclass(frozen=True)
+class _SharedInputs:
+    """A Workshop as tensors and text, sent once to each node through Ray's object store."""
+
+    spec: str
+    state: Mapping[str, Any]
+    images: Any
+    objectives: tuple[Any, ...]
+    cache_folder: str
+    cpus: int
+
+    @classmethod
+    def of(cls, shop: Workshop, *, cpus: int) -> _SharedInputs:
+        state = {name: tensor.cpu() for name, tensor in shop.teacher.net.state_dict().items()}
+        return cls(shop.teacher.spec.to_json(), state, shop.images, shop.objectives, str(shop.cache.folder), cpus)
+
+    def workshop(self) -> Workshop:
+        import torch
+
+        from search.evaluate import Workshop
+        from trainers.cache import Cache
+        from trainers.models.arch_spec import ArchSpec
+        from trainers.models.building import assembled
+        from trainers.models.diffusion_model import DiffusionModel
+
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(self.cpus)
+        spec = ArchSpec.from_json(self.spec)
+        state = {name: tensor.clone().to(device) for name, tensor in self.state.items()}
+        teacher = DiffusionModel(net=assembled(spec, state), spec=spec)
+        return Workshop(teacher, self.images, self.objectives, Cache(Path(self.cache_folder)), device)
+
+
+class _TrialActor(tune.Trainable):
+    """One worker: each step takes its trial to the next rung; the actor is reused for trial after trial."""
+
+    def setup(self, config: dict[str, Any], shared: _SharedInputs | None = None) -> None:
+        from trainers.quiet import silence_libraries
+
+        silence_libraries()
+        assert shared is not None
+        self._shop = shared.workshop()
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        from search.evaluate import TrialPlan
+
+        self._plan = TrialPlan(**config["plan"])
+        self._rung = 0
+        self._state: TrainingState | None = None
+
+    def step(self) -> dict[str, Any]:
+        from search.evaluate import evaluate
+
+        try:
+            result = evaluate(self._plan, self._shop, rung=self._rung, state=self._state)
+        except Exception as error:
+            return {"failed": failure_reason(error, Path(self._plan.folder)), "done": True}
+        self._rung += 1
+        self._state = result.state
+        return {"result": result.as_json(), "done": result.is_last}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        from trainers.states import save_state
+
+        if self._state is not None:
+            save_state(self._state, Path(checkpoint_dir))
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        from trainers.states import load_state
+
+        self._state = load_state(Path(checkpoint))
+        rungs = self._plan.rungs
+        self._rung = 0 if self._state is None else sum(images <= self._state.images for images in rungs)
+
+
+class _StudySearcher(Searcher):
+    """Hands the study's candidates to Tune and Tune's results to the study."""
+
+    def __init__(self, study: Study, watcher: Watcher) -> None:
+        super().__init__()
+        self._study = study
+        self._watcher = watcher
+        self._number_of: dict[str, int] = {}
+        self._results: dict[str, list[Mapping[str, Any]]] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        asked = self._study.ask()
+        if asked is None:
+            return Searcher.FINISHED
+        self._number_of[trial_id] = asked.number
+        self._results[trial_id] = []
+        self._watcher.started(asked)
+        return {"plan": asdict(plan_of(self._study, asked))}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if "result" in result:
+            self._results[trial_id].append(result["result"])
+            self._watcher.reported(self._number_of[trial_id], result["result"])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        number, results = self._number_of.pop(trial_id), self._results.pop(trial_id)
+        # Tune gives the last result here, not to on_trial_result.
+        if result and "result" in result and (not results or results[-1]["images"] != result["result"]["images"]):
+            results.append(result["result"])
+            self._watcher.reported(number, result["result"])
+        if result and "failed" in result:
+            record = self._study.fail(number, result["failed"])
+        elif error or not results or not results[-1]["is_last"]:
+            record = self._study.fail(number, "its worker was lost")
+        else:
+            record = self._study.tell(number, results)
+        self._watcher.ended(record)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the study is the state."""
+
+
+def start(*, address: str | None, cpus: int, gpus: int) -> None:
+    """Start Ray on this machine with that many cores and devices, or connect to a cluster."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if ray.is_initialized():
+        return
+    quiet = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    else:
+        ray.init(num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
+
+
+def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: int) -> None:
+    """Run trials on Ray until the budget is spent; ``start`` was called before."""
+    resources = study.space.resources
+    shared = _SharedInputs.of(shop, cpus=resources.cpu)
+    trainable = tune.with_parameters(_TrialActor, shared=shared)
+    with tempfile.TemporaryDirectory(prefix="slimfront-tune-") as scratch:
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+            tune_config=tune.TuneConfig(
+                search_alg=_StudySearcher(study, watcher),
+                num_samples=-1,
+                max_concurrent_trials=workers,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(name="trials", storage_path=scratch, verbose=0),
+        ).fit()
+
+
+def stop() -> None:
+    """Shut Ray down."""
+    ray.shutdown()

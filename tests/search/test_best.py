@@ -1,0 +1,199 @@
+"""``search.best``: the answer in Python, on the command line and as JSON; damaged and missing studies."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search.best import best
+from search.report.table import front_table
+from search.views import StudyViews
+from tests.search.study_folder import OBJECTIVES, study_folder, trial, write_views
+from trainers.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "search.best", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_views(
+        tmp_path / "small",
+        [
+            trial(0, fid=25.0, size_mb=1.1),
+            trial(1, fid=30.0, size_mb=0.9),
+            trial(2, fid=31.0, size_mb=0.8),
+            trial(3, fid=22.0, size_mb=1.4),
+            trial(4, fid=20.0, size_mb=0.1, state="stopped"),
+        ],
+    )
+
+
+def numbers(answer):
+    return [found and found.number for found in (answer.best, answer.runner_up, answer.nearest_miss)]
+
+
+def test_best_runner_up_and_nearest_miss(folder):
+    answer = best(StudyViews.open(folder), {"size_mb": 1.0})
+    assert numbers(answer) == [1, 2, 0]
+    assert answer.excess == pytest.approx({"size_mb": 0.1})
+
+
+def test_without_a_budget_the_best_of_all_complete_trials_wins(folder):
+    assert numbers(best(StudyViews.open(folder), {})) == [3, 0, None]
+
+
+def test_nothing_fits_names_the_nearest(folder):
+    answer = best(StudyViews.open(folder), {"size_mb": 0.4})
+    assert numbers(answer) == [None, None, 2]
+    assert answer.excess == pytest.approx({"size_mb": 1.0})
+
+
+def test_trials_off_the_front_are_asked_too(tmp_path):
+    folder = write_views(tmp_path / "study", [trial(0, fid=25.0), trial(1, fid=26.0, size_mb=0.6)])
+    assert [point.trial for point in StudyViews.open(folder).front.points] == [0]
+    assert best(StudyViews.open(folder), {}).runner_up.number == 1
+
+
+@pytest.mark.parametrize(("stderr", "is_tied"), [(0.36, True), (0.35, False)])
+def test_tied_means_within_two_combined_errors(tmp_path, stderr, is_tied):
+    assert (2 * math.hypot(stderr, stderr) >= 1.0) is is_tied
+    records = [trial(number, fid=30.0 + number, stderr={"fid": stderr}) for number in range(2)]
+    assert best(StudyViews.open(write_views(tmp_path / "study", records)), {}).is_tied is is_tied
+
+
+def test_objectives_to_maximise_are_bounded_from_below(tmp_path):
+    objectives = [*OBJECTIVES[:2], {"name": "inception_score", "goal": "max", "title": "Inception score"}]
+    records = [trial(0, fid=25.0), trial(1, fid=30.0)]
+    for record, score in zip(records, (3.0, 4.5), strict=True):
+        record["values"]["inception_score"] = score
+    views = StudyViews.open(write_views(tmp_path / "study", records, objectives=objectives))
+    answer = best(views, {}, {"inception_score": 4.0})
+    assert numbers(answer) == [1, None, 0]
+    assert answer.excess == pytest.approx({"inception_score": 0.25})
+    with pytest.raises(UserError, match="only --min bounds it"):
+        best(views, {"inception_score": 4.0})
+
+
+def test_command_prints_one_json_object(folder):
+    done = run(folder, "--max", "size_mb=1", "--max", "latency_ms=25", "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (answer["trial"], answer["path"], answer["values"]["fid"]) == (1, "trials/0001", 30.0)
+    assert answer["runner_up"]["trial"] == 2
+    assert answer["nearest_miss"]["excess"] == pytest.approx({"size_mb": 0.1})
+    assert (answer["tied"], answer["max"]) == (True, {"size_mb": 1.0, "latency_ms": 25.0})
+
+
+def test_json_says_null_when_nothing_fits(folder):
+    answer = json.loads(run(folder, "--max", "size_mb=0.4", "--json").stdout)
+    assert (answer["trial"], answer["runner_up"], answer["nearest_miss"]["trial"]) == (None, None, 2)
+
+
+def test_command_ends_with_the_export_command(folder):
+    done = run(folder, "--max", "size_mb=1")
+    assert done.stdout.splitlines()[-1] == f"Export: python -m search.export {folder} --trial 1 --out my-student"
+    assert "tied at this sample count" in done.stdout
+    assert "size_mb is 10 % above 1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("bound", "message"),
+    [
+        (["sise_mb=1"], "Did you mean 'size_mb'?"),
+        (["size_mb"], "is not OBJECTIVE=NUMBER"),
+        (["size_mb=nan"], "is not OBJECTIVE=NUMBER"),
+        (["=1"], "is not OBJECTIVE=NUMBER"),
+        (["size_mb=1", "size_mb=2"], "is given twice"),
+    ],
+)
+def test_bad_bounds_are_one_message(folder, bound, message):
+    done = run(folder, *[part for text in bound for part in ("--max", text)])
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_complete_trial_is_a_message(tmp_path):
+    views = StudyViews.open(write_views(tmp_path / "study", [trial(0, state="failed", reason="loss is nan")]))
+    with pytest.raises(UserError, match="no trial is complete yet"):
+        best(views, {})
+
+
+def test_values_of_two_extractors_are_never_compared(tmp_path):
+    records = [trial(0), trial(1, by={"fid": "inception-2048d"})]
+    with pytest.raises(UserError, match="inception-2048d"):
+        best(StudyViews.open(write_views(tmp_path / "study", records)), {})
+
+
+def test_missing_study_lists_its_neighbours(folder):
+    done = run(folder.parent / "smal")
+    assert done.returncode == 2 and "does not exist" in done.stderr and str(folder) in done.stderr
+    with pytest.raises(UserError, match="Studies in it"):
+        StudyViews.open(folder.parent)
+
+
+@pytest.mark.parametrize("file", ["front.json", "trials.jsonl"])
+@pytest.mark.parametrize("content", ["{", '{"study": 1}', "\udcff", "[]"])
+def test_damaged_views_say_how_they_are_rebuilt(folder, file, content):
+    (folder / file).write_text(content, errors="surrogateescape")
+    with pytest.raises(UserError, match=r"(?s)cannot be used.*search\.run"):
+        StudyViews.open(folder)
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_complete_trial_without_a_number_is_refused(tmp_path, value):
+    record = trial(0)
+    views = write_views(tmp_path / "study", [])
+    record["values"]["fid"] = value
+    (views / "trials.jsonl").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="trial 0 has fid"):
+        StudyViews.open(views)
+
+
+def test_failed_trial_may_have_diverged(tmp_path):
+    record = trial(0, state="failed", values={"fid": float("nan")})
+    assert len(StudyViews.open(write_views(tmp_path / "study", [record])).trials) == 1
+
+
+@pytest.mark.parametrize("path", ["../other", "/etc", "trials/../../x", "trials\\..\\x"])
+def test_paths_out_of_the_study_are_refused(tmp_path, path):
+    with pytest.raises(UserError, match="leads out"):
+        StudyViews.open(write_views(tmp_path / "study", [trial(0, path=path)]))
+
+
+def test_links_out_of_the_study_are_refused(tmp_path):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "samples.webp").write_bytes(b"RIFF")
+    views = StudyViews.open(write_views(tmp_path / "study", [trial(0)]))
+    (views.folder / "trials").mkdir()
+    (views.folder / "trials" / "0000").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match="leads out"):
+        views.file("trials/0000", "samples.webp")
+
+
+@pytest.mark.parametrize("name", ["best", "explore"])
+def test_help_comes_within_a_second(name):
+    seconds = []
+    for _ in range(3):  # the fastest of three: other work on the machine is not what is measured
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", f"search.{name}", "--help"], cwd=ROOT, capture_output=True, text=True
+        )
+        seconds.append(time.perf_counter() - start)
+        assert done.returncode == 0 and "Usage" in done.stdout
+    assert min(seconds) < 1.0
+
+
+def test_front_table_has_a_row_per_point_and_marks_the_knee(tmp_path):
+    views = StudyViews.open(study_folder(tmp_path / "study"))
+    table = front_table(views)
+    shown = [str(cell) for cell in table.columns[0].cells]
+    assert len(shown) == len(views.front.points) > 3
+    assert f"* {views.front.knee}" in shown
