@@ -54,7 +54,7 @@ class Fid(Objective):
         _check_weights(model)
         extractor = _features.extractor_for(self.extractor, run.images, run.cache)
         reference = _features.reference_statistics(extractor, run.images, run.cache, device=run.device)
-        drawn_NCHW = draw_uint8(model, count=self.samples, seed=self.seed)
+        drawn_NCHW = draw_uint8(model.to(run.device), count=self.samples, seed=self.seed)
         feature_NF = _features.features(extractor, drawn_NCHW, device=run.device)
         return Measurement(
             value=_frechet.frechet_distance(feature_NF, reference),

@@ -69,9 +69,9 @@ class Session:
 
         from search import dry_run, preflight
 
-        cached = self._is_teacher_cached()
-        foresight, seen, _ = self._look(limits_from_teacher=False)
         preflight.check_devices(self.space, address=self.address)
+        cached = self._is_teacher_cached()
+        foresight, seen, _ = self._look()
         report = dry_run.report_json(foresight, seen, workers=self._worker_count(), is_teacher_cached=cached)
         if as_json:
             _print(json.dumps(report))
@@ -79,7 +79,7 @@ class Session:
             dry_run.show(self.console, self.space, report)
         return 0
 
-    def _look(self, *, limits_from_teacher: bool) -> tuple[Any, Any, ArchSpec]:
+    def _look(self) -> tuple[Any, Any, ArchSpec]:
         """Foresight with the limits that are known, the survey, and the teacher's architecture; models really built."""
         from search import preflight, preparation
         from search.known import Foresight
@@ -139,7 +139,7 @@ class Session:
         from search.live import LiveWatcher, PlainWatcher, Tally
         from search.study import Study
 
-        foresight, seen, teacher_spec = self._look(limits_from_teacher=True)
+        foresight, seen, teacher_spec = self._look()
         preflight.check_disk(self.folder, seen, trials=self.space.budget.trials)
         shop, teacher, limits = self._prepare(teacher_spec)
         foresight = Foresight(self.space, shop.teacher.spec, foresight.device_model, limits)

@@ -38,7 +38,9 @@ class TeacherProgress:
         from search.live import duration
 
         now = time.monotonic()
-        self._begun = self._begun or now
+        if not self._begun:
+            self._begun = self._last = now
+            self._first = progress.images
         self._bar.update(self._task, completed=progress.images, visible=True)
         if not self._console.is_terminal and now - self._last > _SECONDS_BETWEEN_LINES:
             self._last = now

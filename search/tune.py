@@ -5,6 +5,7 @@ Tune's own state is disposable: it lies in a temporary folder and is never resto
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
@@ -109,7 +110,8 @@ class _TrialActor(tune.Trainable):
             return {"failed": failure_reason(error, Path(self._plan.folder)), "done": True}
         self._rung += 1
         self._state = result.state
-        return {"result": result.as_json(), "done": result.is_last}
+        # As text: Tune flattens nested results on their way to the searcher.
+        return {"result": json.dumps(result.as_json()), "done": result.is_last}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         from trainers.states import save_state
@@ -146,15 +148,13 @@ class _StudySearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "result" in result:
-            self._results[trial_id].append(result["result"])
-            self._watcher.reported(self._number_of[trial_id], result["result"])
+            self._keep(trial_id, json.loads(result["result"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if result and "result" in result:
+            # Tune gives the last result here, not to on_trial_result.
+            self._keep(trial_id, json.loads(result["result"]))
         number, results = self._number_of.pop(trial_id), self._results.pop(trial_id)
-        # Tune gives the last result here, not to on_trial_result.
-        if result and "result" in result and (not results or results[-1]["images"] != result["result"]["images"]):
-            results.append(result["result"])
-            self._watcher.reported(number, result["result"])
         if result and "failed" in result:
             record = self._study.fail(number, result["failed"])
         elif error or not results or not results[-1]["is_last"]:
@@ -162,6 +162,16 @@ class _StudySearcher(Searcher):
         else:
             record = self._study.tell(number, results)
         self._watcher.ended(record)
+
+    def _keep(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        results = self._results[trial_id]
+        if not results or results[-1]["images"] < result["images"]:
+            results.append(result)
+            self._watcher.reported(self._number_of[trial_id], result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher to restore it later; ours is rebuilt from the study instead.
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study is the state."""

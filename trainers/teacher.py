@@ -54,13 +54,12 @@ class Teacher:
         """
         from trainers.models.tracing import spec_of
 
-        network = self.network
-        if network is None:
-            from trainers.models.published import published_network
+        if self.network is None:
+            from trainers.models.published import published_spec
 
             assert self.source is not None
-            network = published_network(self.source)
-        network = network.for_data(image_size=image_size, image_channels=image_channels)
+            return published_spec(self.source, sampling_steps=self.sampling_steps)
+        network = self.network.for_data(image_size=image_size, image_channels=image_channels)
         mistakes = network.mistakes()
         if mistakes:
             raise UserError("\n".join(f"teacher.network: {mistake}" for mistake in mistakes))
