@@ -22,7 +22,8 @@ class LatencyMs(Objective):
     """Median time of one full generation, all sampling steps, at batch 1 on the run's device and threads.
 
     Two trials never measure latency at the same time on one machine, but trials that train on its other cores go on and
-    cost some cache and memory bandwidth. ``Measurement.by`` names the device.
+    cost some cache and memory bandwidth. On one CPU thread, time without a core does not count. ``Measurement.by``
+    names the device.
 
     Args:
         seconds: Generations are repeated for about so long, 5 at least.

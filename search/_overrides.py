@@ -24,7 +24,7 @@ def overridden(root: Entries, overrides: Sequence[str], *, keys: Sequence[str], 
     """
     for override in overrides:
         path, equals, text = (part.strip() for part in override.partition("="))
-        place = Place(line=0, column=0, override=override)
+        place = Place(line=0, column=0, override=override or "''")
         if not equals or not path:
             mistakes.add("is not an override. Write --set path=value, such as --set budget.trials=4.", place=place)
             continue

@@ -52,6 +52,10 @@ def read_teacher(node: Node, mistakes: Mistakes) -> Teacher | None:
         found = "neither" if teacher.network is None else "both"
         text = f"must have one of 'network' and 'from', got {found}. Write a network to train, or where to load from."
         mistakes.add(text, path="teacher", place=node.place)
+    if teacher is not None and teacher.network is not None and isinstance(node, Entries):
+        # What depends on the size of the data's images is found later, when the data is looked at.
+        for text in teacher.network.mistakes():
+            mistakes.add(text, path="teacher.network", place=node.entries["network"].node.place)
     return teacher
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from search.space_error import Mistake, SpaceError
 
 MAX_BYTES = 1_000_000
+_EXAMPLE = "spaces/pruning_ratios.yaml"
 
 
 def read_text(path: Path) -> str:
@@ -16,12 +17,13 @@ def read_text(path: Path) -> str:
         SpaceError: when there is no such file, or it is not a text of a sensible size.
     """
     if path.is_dir():
-        raise _error(path, f"is a folder. Name a file in it, such as {path / 'pruning_ratios.yaml'}.")
+        inside = sorted(path.glob("*.yaml"))
+        raise _error(path, f"is a folder. Name a YAML file, such as {inside[0] if inside else _EXAMPLE}.")
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _error(path, "does not exist. Name a YAML file such as spaces/pruning_ratios.yaml.") from None
+        raise _error(path, f"does not exist. Name a YAML file such as {_EXAMPLE}.") from None
     except OSError as error:
         raise _error(path, f"cannot be read: {error.strerror}.") from None
     if len(raw) > MAX_BYTES:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainers.data.dataset import Images
     from trainers.models.diffusion_model import DiffusionModel
 
-STRIP_IMAGES = 16
+STRIP_IMAGES = 8
 """Images in the strip that shows what a model draws; every model gets the same noise."""
 _STRIP_SEED = 20_000
 

@@ -52,6 +52,8 @@ def main(
 
     from search.views import StudyViews
 
+    if images is not None and images < 1:
+        raise UserError(f"--images must be at least 1, got {images}.")
     views = StudyViews.open(study)
     chosen = _chosen(views, trial=trial, knee=knee, maxima=maxima)
     export(views, chosen, out, images=images)
@@ -80,7 +82,10 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
             "Choose another trial."
         )
     space = Space.read(views.folder / "space.yaml")
-    out.mkdir(parents=True)
+    try:
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out} ({error.strerror}). Give another --out.") from None
     for name, source in sources.items():
         if source is not None:
             shutil.copyfile(source, out / name)

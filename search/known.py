@@ -11,7 +11,6 @@ from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from objectives.device_model import DeviceModel
-
     from search.space import Space
     from trainers.models.arch_spec import ArchSpec
 
@@ -63,7 +62,7 @@ class Foresight:
             for constraint in self.space.constraints
             if not constraint.holds({**self.space.fixed_values(candidate), **candidate, **costs})
         ]
-        return Known(spec, costs, (*(f"breaks {text!r}" for text in broken), *self._beyond(costs)))
+        return Known(spec, costs, (*(f"breaks the constraint {text!r}" for text in broken), *self._beyond(costs)))
 
     def costs(self, spec: ArchSpec) -> dict[str, float]:
         """Every objective that is known without training."""

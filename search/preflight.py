@@ -15,10 +15,11 @@ from trainers.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from search.space import Space
+    from search.space import Candidate, Space
     from trainers.models.arch_spec import ArchSpec
 
 _RANDOM_CANDIDATES = 300
+_MISTAKES_SHOWN = 20
 _SPARE_BYTES = 200 * 10**6
 
 
@@ -40,27 +41,35 @@ class Survey:
     typical: tuple[ArchSpec, ...]
 
 
-def survey(foresight: Foresight) -> Survey:
-    """Look at every corner of the space and at random candidates.
+def check_recipes(space: Space, teacher: ArchSpec, *, subject: str) -> None:
+    """Every stage of every candidate that is looked at can be applied to what the stages before it make.
 
     Raises:
-        UserError: when a stage can never be applied, or when no candidate meets the limits and constraints; the message
-            says which of them excludes how much.
+        SpaceError: for the file ``subject``, when one cannot.
+    """
+    from search.space_error import Mistake, SpaceError
+
+    corners, drawn = _candidates(space)
+    found = dict.fromkeys(text for candidate in (*corners, *drawn) for text in space.fill(candidate).mistakes(teacher))
+    if found:
+        raise SpaceError(subject, [Mistake(text=text) for text in list(found)[:_MISTAKES_SHOWN]])
+
+
+def survey(foresight: Foresight) -> Survey:
+    """Look at every corner of the space and at random candidates; ``check_recipes`` was called before.
+
+    Raises:
+        UserError: when no candidate meets the limits and constraints; the message says which of them excludes how much.
     """
     from objectives.costs import stored_bytes
 
     space = foresight.space
-    generator = random.Random(0)
-    corners = list(space.corners())
-    drawn = [space.random_candidate(generator) for _ in range(_RANDOM_CANDIDATES if space.knobs else 1)]
+    corners, drawn = _candidates(space)
     known = [(candidate, foresight.of(candidate)) for candidate in (*corners, *drawn)]
-    unplanned = [answer for _, answer in known if not answer.costs and answer.reasons]
-    if unplanned:
-        raise UserError(f"{unplanned[0].reasons[0]}")
     drawn_known = [answer for _, answer in known[len(corners) :]]
     feasible = [answer for answer in drawn_known if not answer.reasons]
     if not any(not answer.reasons for _, answer in known):
-        raise UserError(_nothing_fits(drawn_known))
+        raise UserError(_nothing_fits(foresight, [answer for _, answer in known]))
     by_size = sorted(known, key=lambda pair: stored_bytes(pair[1].spec))
     return Survey(
         smallest=by_size[0],
@@ -71,22 +80,44 @@ def survey(foresight: Foresight) -> Survey:
     )
 
 
-def _nothing_fits(known: list[Known]) -> str:
+def _candidates(space: Space) -> tuple[list[Candidate], list[Candidate]]:
+    """The corners of a space, and candidates drawn at random: the same at every call."""
+    generator = random.Random(0)
+    drawn = [space.random_candidate(generator) for _ in range(_RANDOM_CANDIDATES if space.knobs else 1)]
+    return list(space.corners()), drawn
+
+
+def _nothing_fits(foresight: Foresight, known: list[Known]) -> str:
     counts = Counter(_cause(reason) for answer in known for reason in answer.reasons)
-    lines = [f"  {cause} excludes {count} of {len(known)}" for cause, count in counts.most_common()]
-    example = known[0].reasons[0]
-    return "\n".join(
-        [
-            "no candidate of this space meets its limits and constraints:",
-            *lines,
-            f"For example: {example}. Loosen them.",
-        ]
-    )
+    lines = []
+    for cause, count in counts.most_common():
+        share = f"excludes {'all' if count == len(known) else count} of {len(known)}"
+        if cause in foresight.limits:
+            least = min(answer.costs[cause] for answer in known)
+            whose = "it is" if cause in foresight.space.limits else "it is the teacher's,"
+            lines.append(
+                f"  the limit on {cause} {share}: {whose} {foresight.limits[cause]:.4g}, the least {least:.4g}"
+            )
+        else:
+            lines.append(f"  {cause} {share}")
+    advice = "Loosen what excludes most, or leave more of the recipe open."
+    return "\n".join(["no candidate of this space meets its limits and constraints:", *lines, advice])
 
 
 def _cause(reason: str) -> str:
-    """The limit or constraint in a reason, without the candidate's own numbers."""
-    return reason if reason.startswith("the constraint") else f"the limit on {reason.split(' ', 1)[0]}"
+    """The constraint in a reason, or the objective whose limit it is about."""
+    return reason.removeprefix("breaks ") if reason.startswith("breaks ") else reason.split(" ", 1)[0]
+
+
+def check_cache() -> None:
+    """The cache can be written.
+
+    Raises:
+        UserError: when it cannot.
+    """
+    from trainers.cache import Cache
+
+    Cache.default().check()
 
 
 def check_devices(space: Space, *, address: str | None) -> None:
@@ -135,7 +166,10 @@ def check_disk(folder: Path, survey: Survey, *, trials: int) -> None:
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise UserError(f"cannot write into {folder} ({error.strerror}). Choose a folder that you may write.") from None
+        raise UserError(
+            f"cannot write into {folder} ({error.strerror}). "
+            f"Run this from a folder in which {folder.parent} can be made."
+        ) from None
 
 
 def check_runs(spec: ArchSpec, *, device: torch.device) -> None:

@@ -56,11 +56,12 @@ def build_workshop(
     say: Callable[[str], None],
 ) -> Workshop:
     """Teacher, reference statistics and gradients, each from the cache when it is there."""
-    teacher = space.teacher.obtain(images, cache=cache, device=device, on_progress=on_progress)
-    shop = Workshop(teacher, images, space.objectives, cache, device)
+    # Before the teacher, whose training would be in vain where an objective lacks something.
     for objective in space.objectives:
         say(f"preparing {OBJECTIVES.name_of(objective)}")
         objective.prepare(images, cache)
+    teacher = space.teacher.obtain(images, cache=cache, device=device, on_progress=on_progress)
+    shop = Workshop(teacher, images, space.objectives, cache, device)
     run = teacher_run(shop)
     prepared: set[type] = set()
     for candidate in space.corners():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
     from objectives.device_model import DeviceModel
     from search.evaluate import Workshop
+    from search.known import Foresight
     from search.live import Tally
+    from search.preflight import Survey
     from search.space import Space
     from search.study import Study
     from search.views import StudyViews
+    from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
 
 RUNS = Path("studies/runs")
@@ -46,6 +50,8 @@ class Session:
 
         self.begun = time.monotonic()
         self.console: Console = Console(stderr=as_json)
+        if as_json and not dry_run:
+            raise UserError("--json belongs to --dry-run. Add that, or leave --json out.")
         for option, value, least in (("--trials", self.trials, 1), ("--workers", self.workers, 0)):
             if value is not None and value < least:
                 raise UserError(f"{option} must be at least {least}, got {value}.")
@@ -58,9 +64,11 @@ class Session:
         from trainers.quiet import silence_libraries
 
         silence_libraries()
-        if dry_run:
-            return self._dry_run(as_json=as_json)
-        return self._search()
+        try:
+            return self._dry_run(as_json=as_json) if dry_run else self._search()
+        except KeyboardInterrupt:
+            self._say(f"\ninterrupted; what is measured is kept. Go on with:\n  {self._resume_command()}")
+            return INTERRUPTED
 
     # Dry run
 
@@ -84,7 +92,9 @@ class Session:
         from search import preflight, preparation
         from search.known import Foresight
 
+        preflight.check_cache()
         teacher = preparation.planned_teacher(self.space)
+        preflight.check_recipes(self.space, teacher, subject=str(self.path))
         device_model = self._device_model()
         foresight = Foresight(self.space, teacher, device_model, self.space.limits)
         costs = foresight.costs(teacher)
@@ -109,39 +119,37 @@ class Session:
 
         if self.space.teacher.source is not None:
             return True
-        try:
-            return self.space.teacher.is_cached(load_images(self.space, planned_teacher(self.space)), Cache.default())
-        except UserError:
-            # The data is not here; a dry run says what it can without it.
+        if not self.space.data.is_embedded:
+            # Only the images tell, and a dry run does not wait for them.
             return False
+        return self.space.teacher.is_cached(load_images(self.space, planned_teacher(self.space)), Cache.default())
 
     # Search
 
     def _search(self) -> int:
-        from search import preflight
+        from search import preflight, preparation
         from search.study import StudyHeldError, held
 
         preflight.check_same_space(self.folder, self.space)
         preflight.check_devices(self.space, address=self.address)
+        foresight, seen, teacher_spec = self._look()
+        images = preparation.load_images(self.space, teacher_spec)
+        # Last: it makes the study's folder, and whatever was refused until here leaves none.
+        preflight.check_disk(self.folder, seen, trials=self.space.budget.trials)
         try:
             with held(self.folder):
-                return self._search_holding()
+                return self._search_holding(foresight, seen, images)
         except StudyHeldError as error:
             _print(str(error), file=sys.stderr)
             return HELD
-        except KeyboardInterrupt:
-            self._say(f"\ninterrupted; what is measured is kept. Go on with:\n  {self._resume_command()}")
-            return INTERRUPTED
 
-    def _search_holding(self) -> int:
+    def _search_holding(self, foresight: Foresight, seen: Survey, images: Images) -> int:
         from search import preflight
         from search.known import Foresight
         from search.live import LiveWatcher, PlainWatcher, Tally
         from search.study import Study
 
-        foresight, seen, teacher_spec = self._look()
-        preflight.check_disk(self.folder, seen, trials=self.space.budget.trials)
-        shop, teacher, limits = self._prepare(teacher_spec)
+        shop, teacher, limits = self._prepare(images)
         foresight = Foresight(self.space, shop.teacher.spec, foresight.device_model, limits)
         preflight.survey(foresight)
         self._keep_space()
@@ -162,14 +170,13 @@ class Session:
         self._finish(study, tally, ran=ran)
         return 0
 
-    def _prepare(self, teacher_spec: ArchSpec) -> tuple[Workshop, dict[str, Any], dict[str, float]]:
+    def _prepare(self, images: Images) -> tuple[Workshop, dict[str, Any], dict[str, float]]:
         import torch
 
         from search import preparation
         from search.teacher_progress import TeacherProgress
         from trainers.cache import Cache
 
-        images = preparation.load_images(self.space, teacher_spec)
         if images.name != self._data_name():
             self._say(f"data: {images.name}")
         cache = Cache.default()
@@ -302,11 +309,11 @@ class Session:
         return DATA.name_of(self.space.data)
 
     def _resume_command(self) -> str:
-        given = [f"--set {override}" for override in self.overrides]
-        given += [f"--name {self.name}"] if self.name else []
-        given += [f"--trials {self.trials}"] if self.trials else []
-        given += [f"--workers {self.workers}"] if self.workers is not None else []
-        return " ".join(["python -m search.run", str(self.path), *given])
+        options: list[tuple[str, object]] = [("--set", override) for override in self.overrides]
+        options += [("--name", self.name), ("--trials", self.trials)]
+        options += [("--workers", self.workers), ("--address", self.address)]
+        given = [part for option, value in options if value is not None for part in (option, str(value))]
+        return shlex.join(["python", "-m", "search.run", str(self.path), *given])
 
 
 def _overhead(tally: Tally) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.drive import Watcher, failure_reason, plan_of
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from search.evaluate import Workshop
@@ -184,13 +185,24 @@ class _StudySearcher(Searcher):
 
 
 def start(*, address: str | None, cpus: int, gpus: int) -> None:
-    """Start Ray on this machine with that many cores and devices, or connect to a cluster."""
+    """Start Ray on this machine with that many cores and devices, or connect to a cluster.
+
+    Raises:
+        UserError: when there is no cluster at ``address``.
+    """
     logging.getLogger("ray").setLevel(logging.ERROR)
     if ray.is_initialized():
         return
     quiet = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
     if address:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"--address {address}: no Ray cluster answers ({reason}) "
+                "Start one with `ray start --head`, or leave --address out to run on this machine alone."
+            ) from None
     else:
         ray.init(num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
 

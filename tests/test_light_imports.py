@@ -12,8 +12,8 @@ CHECK = """
 import sys
 from search.listing import listing
 assert "unet" in listing() and "diff_pruning" in listing()
-heavy = [name for name in ("torch", "ray", "optuna", "diffusers", "plotly", "datasets", "sklearn") if name in sys.modules]
-print(heavy)
+heavy = ("torch", "ray", "optuna", "diffusers", "plotly", "datasets", "sklearn")
+print([name for name in heavy if name in sys.modules])
 """
 
 

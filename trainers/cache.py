@@ -56,8 +56,25 @@ class Cache:
         try:
             write_atomically(path, save(made))
         except OSError as error:
-            raise UserError(
-                f"cannot write to the cache {self.folder} ({error.strerror}). "
-                "Free some space there, or name another folder in SLIMFRONT_CACHE."
-            ) from None
+            raise self._unwritable(error) from None
         return made
+
+    def check(self) -> None:
+        """Find out whether the folder can be written, before anything is computed for it.
+
+        Raises:
+            UserError: when it cannot.
+        """
+        probe = self.folder / f".writable-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write to the cache {self.folder} ({error.strerror}). "
+            "Free some space there, or name another folder in SLIMFRONT_CACHE."
+        )

@@ -23,7 +23,7 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     app = cyclopts.App(name=name, help_format="markdown", version_flags=[])
     app.default(function)
     try:
-        code = app(exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except UserError as error:
         print(error, file=sys.stderr)
         code = BAD_INPUT

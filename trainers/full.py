@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainers.command import command
+from trainers.command import INTERRUPTED, command
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from objectives.objective import Objective
     from trainers.job import Job
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Progress, Run
@@ -48,14 +49,31 @@ def main(folder: Path, *, images: int | None = None, out: Path | None = None) ->
 
     from trainers.job import Job
 
-    job = Job.read(folder)
-    return _Training(folder, job, images or job.budget.images, out or folder / "model", Console(highlight=False)).go()
+    job, out = Job.read(folder), out or folder / "model"
+    training = _Training(folder, job, _objectives(job), images or job.budget.images, out, Console(highlight=False))
+    try:
+        return training.go()
+    except KeyboardInterrupt:
+        training.console.print("\ninterrupted; give the same command again to go on from the last checkpoint")
+        return INTERRUPTED
+
+
+def _objectives(job: Job) -> list[Objective]:
+    from pydantic import ValidationError
+
+    from objectives.objective import OBJECTIVES
+
+    try:
+        return [OBJECTIVES.parse(written) for written in job.objectives]
+    except ValidationError as error:
+        raise UserError(f"objectives: {error.errors()[0]['msg']} Or export the trial again.") from None
 
 
 @dataclass
 class _Training:
     folder: Path
     job: Job
+    objectives: list[Objective]
     images: int
     out: Path
     console: Console
@@ -81,8 +99,13 @@ class _Training:
         from trainers.run import Run
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        Cache.default().check()
+        self._check_out()
         cache, images = Cache.default(), self.job.data.load()
         spec = self.job.teacher.planned_spec(image_size=images.image_size, image_channels=images.channels)
+        mistakes = self.job.recipe.mistakes(spec)
+        if mistakes:
+            raise UserError("\n".join([f"the recipe of {self.folder} cannot be applied:", *mistakes]))
         images = fitted(images, image_size=spec.image_size, channels=spec.image_channels)
         teacher = self.job.teacher.obtain(images, cache=cache, device=device, on_progress=self._show)
         return Run(
@@ -95,6 +118,12 @@ class _Training:
             until_images=self.images,
             on_progress=self._show,
         )
+
+    def _check_out(self) -> None:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {self.out} ({error.strerror}). Give another --out.") from None
 
     def _before(self, run: Run) -> dict[str, Any]:
         """What the exported weights measure, drawn and compared here in the same way as the trained model will be."""
@@ -127,8 +156,7 @@ class _Training:
         from objectives.objective import OBJECTIVES
 
         measured = {}
-        for written in self.job.objectives:
-            objective = OBJECTIVES.parse(written)
+        for objective in self.objectives:
             if objective.is_learned or not learned_only:
                 objective.prepare(run.images, run.cache)
                 measured[OBJECTIVES.name_of(objective)] = asdict(objective.measure(model, run))
@@ -142,7 +170,7 @@ class _Training:
         from trainers.provenance import device_name, versions
 
         files.save(model, self.out)
-        write_atomically(self.out / "samples.webp", strip(draw_uint8(model, count=16, seed=_STRIP_SEED)))
+        write_atomically(self.out / "samples.webp", strip(draw_uint8(model, count=8, seed=_STRIP_SEED)))
         write_atomically(self.out / "recipe.yaml", (self.folder / "recipe.yaml").read_bytes())
         written = {
             "measurements": measured,
@@ -165,9 +193,8 @@ class _Training:
         left = (
             f", {spent / trained * (progress.images_in_all - progress.images):.0f} s left" if trained and spent else ""
         )
-        self.console.print(
-            f"{progress.stage}: {progress.images:,} of {progress.images_in_all:,} images, loss {progress.loss:.4f}{left}"
-        )
+        seen = f"{progress.images:,} of {progress.images_in_all:,} images"
+        self.console.print(f"{progress.stage}: {seen}, loss {progress.loss:.4f}{left}")
 
 
 if __name__ == "__main__":

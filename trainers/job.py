@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 
@@ -56,23 +56,41 @@ class Job:
         path = folder / FILE
         if not path.is_file():
             raise UserError(f"{folder} has no {FILE}. Give a folder that `python -m search.export` wrote.")
-        written = _yaml(path)
-        try:
-            return cls(
-                name=str(written.get("name", folder.name)),
-                data=TypeAdapter(Annotated[Any, DATA]).validate_python(written.get("data", "digits")),
-                teacher=_beside(TypeAdapter(Teacher).validate_python(written.get("teacher")), folder),
-                recipe=Recipe.parse(written.get("recipe")),
-                budget=TypeAdapter(Budget).validate_python(written.get("budget")),
-                objectives=tuple(written.get("objectives", ("fid",))),
-                seed=_seed(folder),
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise UserError(
-                f"{path}: {place}: {first['msg']}. Every value must be fixed; export the trial again."
-            ) from None
+        written = {"data": "digits", "objectives": ["fid"], **_yaml(path)}
+        mistakes: list[str] = []
+        data = _read(DATA.parse, written, "data", mistakes)
+        teacher = _read(TypeAdapter(Teacher).validate_python, written, "teacher", mistakes)
+        recipe = _read(Recipe.parse, written, "recipe", mistakes)
+        budget = _read(TypeAdapter(Budget).validate_python, written, "budget", mistakes)
+        objectives = _read(TypeAdapter(tuple[Any, ...]).validate_python, written, "objectives", mistakes)
+        if teacher is not None and (teacher.network is None) == (teacher.source is None):
+            mistakes.append("teacher: must have one of 'network' and 'from'")
+        if mistakes:
+            advice = "Every value must be fixed; correct it, or export the trial again."
+            raise UserError("\n  ".join([f"{path} is no recipe to train:", *mistakes, advice]))
+        return cls(
+            name=str(written.get("name", folder.name)),
+            data=data,
+            teacher=_beside(teacher, folder),
+            recipe=recipe,
+            budget=budget,
+            objectives=objectives,
+            seed=_seed(folder),
+        )
+
+
+def _read(parse: Callable[[object], Any], written: Mapping[str, Any], key: str, mistakes: list[str]) -> Any:
+    """The value under ``key``; None where it has mistakes, which are added."""
+    if key not in written:
+        mistakes.append(f"{key}: is missing")
+        return None
+    try:
+        return parse(written[key])
+    except ValidationError as error:
+        for found in error.errors():
+            place = ".".join(str(part) for part in (key, *found["loc"]))
+            mistakes.append(f"{place}: {found['msg']}")
+        return None
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
@@ -82,7 +100,7 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     try:
         written = YAML(typ="safe").load(path.read_text())
     except (YAMLError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}. Export the trial again.") from None
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}. Export the trial again.") from None
     if not isinstance(written, Mapping):
         raise UserError(f"{path} must be a mapping with 'teacher' and 'recipe'. Export the trial again.")
     return written

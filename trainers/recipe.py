@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,14 +46,25 @@ class Recipe:
         """The architecture that comes out, before anything is trained.
 
         Raises:
-            UserError: when a stage cannot be applied to what the ones before it make.
+            UserError: when a stage cannot be applied to what the ones before it make; one line per mistake.
         """
+        planned, mistakes = self._planned(spec)
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        return planned
+
+    def mistakes(self, spec: ArchSpec) -> list[str]:
+        """Why stages cannot be applied; one that cannot is left out for those after it."""
+        return self._planned(spec)[1]
+
+    def _planned(self, spec: ArchSpec) -> tuple[ArchSpec, list[str]]:
+        mistakes = []
         for name, stage in zip(self.names(), self.stages, strict=True):
             try:
                 spec = stage.plan(spec)
             except UserError as error:
-                raise UserError(f"{name}: {error}") from None
-        return spec
+                mistakes += [_placed(name, stage, line) for line in str(error).splitlines()]
+        return spec, mistakes
 
     def run(self, run: Run) -> DiffusionModel:
         """The model that comes out when training stops at ``run.until_images``.
@@ -81,6 +92,12 @@ class Recipe:
             end = seen + budget_images * part / (sum(parts) or 1.0)
             yield round(seen), round(end)
             seen = end
+
+
+def _placed(name: str, stage: Stage, mistake: str) -> str:
+    """A mistake of a stage with its key path: ``group.groups: ...`` where it begins with an option, ``prune: ...``."""
+    options = {field.name for field in fields(stage)}
+    return f"{name}.{mistake}" if mistake.partition(":")[0] in options else f"{name}: {mistake}"
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """Gradient criteria over timesteps (Diff-Pruning, Fang et al. 2023, Algorithm 1), computed once for all thresholds.
 
 The loss gradients of a grid of timesteps are summed from t = 0 upwards, and after each timestep the criterion reduces
-the sum to one score per channel. A threshold on L_t / L_max then only picks a row, and memory does not grow with the grid.
+the sum to one score per channel. A threshold on L_t / L_max then only picks a row, and memory does not grow with the
+grid.
 """
 
 from __future__ import annotations

@@ -165,9 +165,11 @@ def _block_ratios(spec: ArchSpec, ratio: float | Mapping[str, float]) -> dict[st
         return dict.fromkeys(blocks, ratio)
     from trainers.registry import suggestion
 
-    for block in ratio:
-        if block not in blocks:
-            raise UserError(f"ratio: this network has no block {block!r}. {suggestion(block, blocks)}")
+    unknown = [block for block in ratio if block not in blocks]
+    if unknown:
+        raise UserError(
+            "\n".join(f"ratio: this network has no block {block!r}. {suggestion(block, blocks)}" for block in unknown)
+        )
     return dict.fromkeys(blocks, 0.0) | dict(ratio)
 
 

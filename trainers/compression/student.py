@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from trainers.errors import UserError
 from trainers.models.network import NETWORKS, Network
 from trainers.stage import STAGES, Stage
 
@@ -28,7 +29,11 @@ class Student(Stage):
     def plan(self, spec: ArchSpec) -> ArchSpec:
         from trainers.models import tracing
 
-        return tracing.spec_of(self._network_like(spec), sampling_steps=spec.sampling_steps)
+        network = self._network_like(spec)
+        mistakes = network.mistakes()
+        if mistakes:
+            raise UserError("\n".join(f"network: {mistake}" for mistake in mistakes))
+        return tracing.spec_of(network, sampling_steps=spec.sampling_steps)
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
         import torch

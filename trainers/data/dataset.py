@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainers.registry import Registry
 
@@ -44,6 +44,9 @@ class Images:
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
     """Where images come from. The fields of a subclass are its options in YAML."""
+
+    #: True when ``load`` takes a moment and needs neither files nor the network.
+    is_embedded: ClassVar[bool] = False
 
     @abstractmethod
     def load(self) -> Images:

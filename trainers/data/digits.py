@@ -13,6 +13,8 @@ _SPLIT_SEED = 0
 class Digits(Dataset):
     """Handwritten digits, 8x8 grey, 1,438 to train and 359 to test (Alpaydin and Kaynak 1998, through scikit-learn)."""
 
+    is_embedded = True
+
     def shape(self) -> tuple[int, int]:
         return 8, 1
 

@@ -68,7 +68,7 @@ def trained(
     """
     net = model.copy_of_net().train()
     average = _Average(net, options.ema)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, weight_decay=0.0, foreach=True)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, weight_decay=0.0, fused=True)
     seen = run.first_image
     if run.state is not None and run.state.stage == run.stage_index:
         seen = run.state.images

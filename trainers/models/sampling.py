@@ -11,13 +11,19 @@ from trainers.models.diffusion_model import DiffusionModel
 
 @torch.no_grad()
 def draw(model: DiffusionModel, noise_BCHW: Tensor, label_B: Tensor | None = None) -> Tensor:
-    """Images in [-1, 1] that the model makes of this noise in ``spec.sampling_steps`` steps; deterministic."""
+    """Images in [-1, 1] that the model makes of this noise in ``spec.sampling_steps`` steps; deterministic.
+
+    Raises:
+        FloatingPointError: when the model answers NaN or infinity, which would pass for ordinary pixels later.
+    """
     scheduler = _scheduler(model.spec.diffusion)
     scheduler.set_timesteps(model.spec.sampling_steps, device=noise_BCHW.device)
     image_BCHW = noise_BCHW
     for timestep in scheduler.timesteps:
         prediction_BCHW = model.predict(image_BCHW, timestep.expand(len(image_BCHW)), label_B)
         image_BCHW = scheduler.step(prediction_BCHW, timestep, image_BCHW, return_dict=False)[0]
+    if not torch.isfinite(image_BCHW).all():
+        raise FloatingPointError("the model draws values that are not finite; it has diverged")
     return image_BCHW.clamp(-1, 1)
 
 

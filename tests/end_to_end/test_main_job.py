@@ -1,0 +1,229 @@
+"""The main job as a user runs it, on real digits: search, views, best, export, full training, and going on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.front import hypervolume, non_dominated
+from search.run import main as run_command
+from search.space import Space
+from trainers.models import files
+
+
+def lines(study: Path) -> list[dict]:
+    return [json.loads(line) for line in (study / "trials.jsonl").read_text().splitlines()]
+
+
+def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)], capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def test_views_agree_with_the_database(study: Path) -> None:
+    trials = {line["number"]: line for line in lines(study)}
+    complete = {number for number, line in trials.items() if line["state"] == "complete"}
+    assert len(complete) == 4
+    with sqlite3.connect(study / "study.db") as database:
+        rows = database.execute(
+            "select t.number, v.objective, v.value from trials t join trial_values v on t.trial_id = v.trial_id"
+        ).fetchall()
+    names = [objective["name"] for objective in json.loads((study / "front.json").read_text())["objectives"]]
+    assert names == ["fid", "size_mb", "macs_g", "latency_ms"]
+    assert {row[0] for row in rows} == complete
+    for number, objective, value in rows:
+        assert trials[number]["values"][names[objective]] == value
+
+
+def test_the_front_is_what_nothing_else_beats(study: Path) -> None:
+    front = json.loads((study / "front.json").read_text())
+    names = [objective["name"] for objective in front["objectives"]]
+    complete = [line for line in lines(study) if line["state"] == "complete"]
+    values_NM = np.array([[line["values"][name] for name in names] for line in complete])
+    expected = {line["number"] for line, on in zip(complete, non_dominated(values_NM), strict=True) if on}
+    assert {point["trial"] for point in front["points"]} == expected and expected
+    reference = np.array(front["reference"])
+    assert front["hypervolume"] == pytest.approx(hypervolume(values_NM / reference, np.ones(4)), abs=1e-5)
+    assert front["finished"] and front["knee"] in expected
+
+
+def test_costs_in_the_results_are_those_of_the_stored_models(study: Path) -> None:
+    from objectives.costs import macs, stored_bytes
+
+    for line in lines(study):
+        if line["state"] == "complete":
+            model = files.load(study / line["path"])
+            assert line["values"]["size_mb"] == stored_bytes(model.spec) / 1e6
+            assert line["values"]["macs_g"] == macs(model.spec) / 1e9
+            assert sum(tensor.nbytes for tensor in model.net.state_dict().values()) == stored_bytes(model.spec)
+
+
+def test_constraints_hold_and_rejected_trials_cost_no_budget(study: Path) -> None:
+    for line in lines(study):
+        holds = line["candidate"]["prune.ratio.mid"] >= line["candidate"]["prune.ratio.up_0"]
+        assert holds == (line["state"] == "complete")
+        assert line["reason"] is None or "prune.ratio.mid >= prune.ratio.up_0" in line["reason"]
+
+
+def test_trial_folders_are_whole(study: Path) -> None:
+    for line in lines(study):
+        if line["state"] == "complete":
+            names = {path.name for path in (study / line["path"]).iterdir()}
+            assert {"recipe.yaml", "measurements.json", "samples.webp", "model.safetensors", "log.txt"} <= names
+            assert line["by"]["fid"].startswith("digits") and line["samples"]["fid"] == 200
+            assert [rung["images"] for rung in line["rungs"]] == [4_000] and line["images"] == 12_000
+            assert line["stderr"]["fid"] > 0 and line["stderr"]["size_mb"] == 0
+
+
+def test_training_is_what_makes_the_front_good(study: Path) -> None:
+    """The same candidates without training are far worse; a search that trains nothing must fail here."""
+    import torch
+
+    from objectives.fid import Fid
+    from trainers.cache import Cache
+    from trainers.data.digits import Digits
+    from trainers.run import Run
+
+    space = Space.read("tiny.yaml")
+    images, cache = Digits().load(), Cache(Path(os.environ["SLIMFRONT_CACHE"]))
+    cpu = torch.device("cpu")
+    teacher = space.teacher.obtain(images, cache=cache, device=cpu, on_progress=lambda progress: None)
+    points = json.loads((study / "front.json").read_text())["points"]
+    assert points
+    for point in points:
+        run = Run(
+            seed=0,
+            device=cpu,
+            images=images,
+            teacher=teacher,
+            cache=cache,
+            budget_images=12_000,
+            until_images=0,
+        )
+        untrained = space.fill(point["candidate"]).run(run)
+        fid = Fid(samples=200, extractor="labels").measure(untrained, run).value
+        assert point["values"]["fid"] < 0.7 * fid
+
+
+def test_best_answers_as_json_and_the_answer_fits(study: Path) -> None:
+    sizes = sorted(line["values"]["size_mb"] for line in lines(study) if line["state"] == "complete")
+    done = command("search.best", study, "--max", f"size_mb={sizes[1]}", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["values"]["size_mb"] <= sizes[1]
+    fitting = [line for line in lines(study) if line["state"] == "complete" and line["values"]["size_mb"] <= sizes[1]]
+    assert answer["values"]["fid"] == min(line["values"]["fid"] for line in fitting)
+    assert set(answer) >= {"trial", "values", "stderr", "candidate", "runner_up", "nearest_miss", "tied"}
+
+
+def test_the_report_opens_offline(study: Path) -> None:
+    done = command("search.explore", study)
+    assert done.returncode == 0 and done.stdout.strip() == str(study / "report.html")
+    page = (study / "report.html").read_text()
+    assert "Plotly" in page and "data:image/webp;base64," in page and "cdn" not in page[:20_000]
+
+
+def test_export_full_and_load_are_a_round_trip(study: Path) -> None:
+    done = command("search.export", study, "--knee", "--out", "my-student")
+    assert done.returncode == 0, done.stderr
+    assert "python -m trainers.full my-student" in done.stdout
+    lineage = json.loads(Path("my-student/lineage.json").read_text())
+    knee = json.loads((study / "front.json").read_text())["knee"]
+    assert lineage["trial"] == knee and lineage["data"] and lineage["measured_with"]["torch"]
+    space = Space.read("my-student/recipe.yaml", ["teacher.from=my-student/teacher"])
+    assert space.knobs == () and space.budget.trials == 1
+    done = command("trainers.full", "my-student", "--images", "20_000")
+    assert done.returncode == 0, done.stderr
+    assert "before" in done.stdout and "after" in done.stdout
+    model = files.load("my-student/model")
+    trial = files.load("my-student")
+    assert model.spec == trial.spec or model.spec.network == trial.spec.network
+    measured = json.loads(Path("my-student/model/measurements.json").read_text())
+    exported = json.loads(Path("my-student/measurements.json").read_text())
+    for cost in ("size_mb", "macs_g"):
+        assert measured["measurements"][cost]["value"] == exported["measurements"][cost]["value"]
+    assert measured["images"] == 20_000
+
+
+def test_a_full_training_goes_on_from_its_checkpoint(study: Path) -> None:
+    command("search.export", study, "--knee", "--out", "again")
+    unbroken = command("trainers.full", "again", "--images", "6_000", "--out", "again/unbroken")
+    assert unbroken.returncode == 0, unbroken.stderr
+    shutil_out = Path("again/broken")
+    shutil_out.mkdir()
+    import shutil
+
+    shutil.copytree("again/unbroken/checkpoint-6000", shutil_out / "checkpoint-6000")
+    resumed = command("trainers.full", "again", "--images", "6_000", "--out", "again/broken")
+    assert resumed.returncode == 0 and "going on from" in resumed.stdout
+    assert files.load("again/broken").fingerprint() == files.load("again/unbroken").fingerprint()
+
+
+def test_a_finished_study_is_reported_not_repeated(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = lines(study)
+    assert run_command(Path("tiny.yaml"), workers=0) == 0
+    assert lines(study) == before
+    assert "the study is finished" in capsys.readouterr().out
+
+
+def test_more_trials_continue_a_study_on_ray(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two workers of Ray Tune end two more trials of the study that this process began."""
+    assert run_command(Path("tiny.yaml"), workers=2, trials=6) == 0
+    complete = [line for line in lines(study) if line["state"] == "complete"]
+    assert len(complete) == 6
+    assert len({json.dumps(line["candidate"], sort_keys=True) for line in complete}) == 6
+    out = capsys.readouterr().out
+    assert "next:" in out and "search.export" in out and "was not training, compressing or measuring" in out
+
+
+def test_the_same_seed_gives_the_same_trials(study: Path) -> None:
+    """Digit for digit, in the process without Ray; latency is a clock's and excepted."""
+    assert run_command(Path("tiny.yaml"), workers=0, trials=2, name="twin") == 0
+    first = [line for line in lines(study) if line["state"] == "complete"][:2]
+    second = [line for line in lines(Path("studies/runs/twin")) if line["state"] == "complete"]
+    assert len(second) == 2
+    for left, right in zip(first, second, strict=True):
+        assert left["candidate"] == right["candidate"]
+        for name in ("fid", "size_mb", "macs_g"):
+            assert left["values"][name] == right["values"][name]
+
+
+def test_trials_of_a_dead_driver_are_queued_again_or_kept(study: Path) -> None:
+    """A trial that was running is tried again; one whose folder is whole counts as it was measured."""
+    import torch
+
+    from objectives.device_model import calibrated
+    from search.known import Foresight
+    from search.preparation import planned_teacher
+    from search.study import Study
+    from trainers.cache import Cache
+
+    space = Space.read("tiny.yaml", ["budget.trials=20"])
+    device = calibrated(torch.device("cpu"), Cache(Path(os.environ["SLIMFRONT_CACHE"])), threads=1)
+    limits = json.loads((study / "front.json").read_text())["limits"]
+    teacher = json.loads((study / "teacher" / "measurements.json").read_text())
+    foresight = Foresight(space, planned_teacher(space), device, limits)
+    dead = Study(study, space, foresight, teacher)
+    running, finished = dead.ask(), dead.ask()
+    assert running is not None and finished is not None
+    complete = next(line for line in lines(study) if line["state"] == "complete")
+    (study / "trials" / f"{finished.number:04d}").mkdir()
+    measured = (study / complete["path"] / "measurements.json").read_text()
+    (study / "trials" / f"{finished.number:04d}" / "measurements.json").write_text(measured)
+    left = dead.left()
+
+    heir = Study(study, space, foresight, teacher)
+    states = {record.number: record.state for record in heir.adopt_orphans()}
+    assert states == {running.number: "failed", finished.number: "complete"}
+    assert heir.left() == left + 1
+    again = heir.ask()
+    assert again is not None and again.candidate == running.candidate

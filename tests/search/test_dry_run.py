@@ -1,0 +1,106 @@
+"""``--dry-run``: exact costs of published networks without training, data or Ray; what excludes everything is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search.run import main
+from trainers.errors import UserError
+
+CIFAR10_TEACHER = """
+data: {name: cifar10}
+teacher:
+  network:
+    unet:
+      {image_size: 32, image_channels: 3, channels: [128, 256, 256, 256], attention: [false, true, false, false],
+       layers: 2, norm_groups: 32}
+  sampling_steps: 10
+recipe: %s
+"""
+MINI_MODEL = (
+    "[{student: {network: {unet: {channels: [128, 256], attention: [false, true], layers: 2, norm_groups: 32}}}}]"
+)
+DIGITS = """
+teacher: {network: {unet: {channels: [16, 32], norm_groups: 4}}}
+recipe:
+  - prune: {criterion: magnitude, ratio: {mid: {float: [0.0, 0.8]}}}
+  - distil: {sampling_steps: {choice: [8, 16]}}
+  - quantize: {bits: {choice: [32, 8, 4]}}
+objectives: [{fid: {extractor: labels}}, size_mb, latency_ms]
+"""
+
+
+@pytest.fixture
+def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(cache.folder))
+
+    def dry(text: str, **options) -> dict:
+        Path("space.yaml").write_text(text)
+        assert main(Path("space.yaml"), dry_run=True, json=True, **options) == 0
+        assert not Path("studies").exists()
+        return json.loads(capsys.readouterr().out)
+
+    return dry
+
+
+def test_published_networks_have_their_exact_costs(dry_run) -> None:
+    report = dry_run(CIFAR10_TEACHER % "[]")
+    assert report["teacher"]["parameters"] == 35_746_307
+    assert report["teacher"]["macs_g"] == 6.053953536
+    assert report["teacher"]["bytes"] == 4 * 35_746_307
+    assert report["knobs"] == 0 and report["feasible_share"] == 1
+    costs = ("parameters", "size_mb", "macs_g", "latency_ms")
+    assert all(report["teacher"][name] == report["smallest"][name] == report["largest"][name] for name in costs)
+
+
+def test_a_student_has_its_published_costs(dry_run) -> None:
+    report = dry_run(CIFAR10_TEACHER % MINI_MODEL)
+    assert report["smallest"]["parameters"] == report["largest"]["parameters"] == 15_930_883
+    assert report["smallest"]["macs_g"] == 5.800984576
+    assert report["teacher"]["parameters"] == 35_746_307
+
+
+def test_smallest_and_largest_span_the_space(dry_run) -> None:
+    report = dry_run(DIGITS)
+    assert report["knobs"] == 3 and 0 < report["feasible_share"] <= 1 and report["estimate_seconds"] > 0
+    assert report["largest"]["parameters"] == report["teacher"]["parameters"] == 163_985
+    assert report["smallest"]["parameters"] < 0.85 * report["largest"]["parameters"]
+    assert report["smallest"]["candidate"]["quantize.bits"] == 4
+    assert report["largest"]["candidate"]["quantize.bits"] == 32
+    # Fixed by hand, a knob is no longer one.
+    fixed = dry_run(DIGITS, set_=["prune.ratio.mid=0.5", "quantize.bits=8", "distil.sampling_steps=8"])
+    assert fixed["knobs"] == 0 and fixed["smallest"]["parameters"] == fixed["largest"]["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ("{size_mb: 0.001}", "the limit on size_mb excludes"),
+        ("{latency_ms: 0.001}", "the limit on latency_ms excludes"),
+    ],
+)
+def test_a_limit_that_nothing_meets_is_named(dry_run, limits: str, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        dry_run(DIGITS + f"limits: {limits}\n")
+
+
+def test_a_constraint_that_nothing_meets_is_named(dry_run) -> None:
+    with pytest.raises(UserError, match=r"the constraint 'prune.ratio.mid > 0.9' excludes all"):
+        dry_run(DIGITS + 'constraints: ["prune.ratio.mid > 0.9"]\n')
+
+
+def test_a_student_s_width_and_depth_can_be_knobs(dry_run) -> None:
+    student = "{student: {network: {unet: {channels: {choice: [[8, 16], [8, 16, 16], [16, 32]]}, norm_groups: 4}}}}"
+    report = dry_run(DIGITS.replace("recipe:\n", f"recipe:\n  - {student}\n"))
+    assert report["largest"]["parameters"] == 163_985 and report["smallest"]["parameters"] < 35_000
+
+
+def test_networks_that_do_not_fit_are_refused(dry_run) -> None:
+    with pytest.raises(UserError, match="norm_groups: 3 does not divide the width 16"):
+        dry_run(DIGITS, set_=["teacher.network.unet.norm_groups=3"])
+    with pytest.raises(UserError, match="3 divides both channel counts of no convolution"):
+        dry_run(DIGITS.replace("recipe:\n", "recipe:\n  - group: {groups: 3}\n"))
