@@ -157,15 +157,17 @@ class LiveWatcher:
         budget = tally.study.space.budget
         done = tally.counts["complete"] + tally.counts["failed"] + tally.counts["stopped"]
         running = Table(box=None, pad_edge=False, show_header=False)
+        for column in range(4):
+            running.add_column(no_wrap=True, overflow="ellipsis" if column == 3 else "fold")
         now = time.monotonic()
         for number, (candidate, begun, images) in sorted(dict(tally.running).items()):
             share = Text(f"{images / budget.images:4.0%}", style="cyan")
-            running.add_row(
-                f"trial {number}", share, f"{now - begun:3.0f} s", Text(short(candidate), overflow="ellipsis")
-            )
+            running.add_row(f"trial {number}", share, f"{now - begun:3.0f} s", Text(short(candidate)))
         parts: list[RenderableType] = [
             Text(tally.line()),
             ProgressBar(total=budget.trials, completed=done, width=60),
+            # A bar does not end its line.
+            Text(""),
             running,
         ]
         if tally.views.front.points:

@@ -53,12 +53,10 @@ def build_workshop(
     cache: Cache,
     device: torch.device,
     on_progress: Callable[[Progress], None],
-    say: Callable[[str], None],
 ) -> Workshop:
     """Teacher, reference statistics and gradients, each from the cache when it is there."""
     # Before the teacher, whose training would be in vain where an objective lacks something.
     for objective in space.objectives:
-        say(f"preparing {OBJECTIVES.name_of(objective)}")
         objective.prepare(images, cache)
     teacher = space.teacher.obtain(images, cache=cache, device=device, on_progress=on_progress)
     shop = Workshop(teacher, images, space.objectives, cache, device)
@@ -70,7 +68,6 @@ def build_workshop(
             key = type(getattr(stage, "criterion", stage))
             if key not in prepared:
                 prepared.add(key)
-                say(f"preparing {key.__name__}")
                 stage.prepare(run)
     return shop
 

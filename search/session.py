@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from objectives.device_model import DeviceModel
     from search.evaluate import Workshop
     from search.known import Foresight
-    from search.live import Tally
     from search.preflight import Survey
     from search.space import Space
     from search.study import Study
-    from search.views import StudyViews
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
 
@@ -61,6 +59,7 @@ class Session:
         if resume and not (self.folder / "space.yaml").is_file():
             raise UserError(f"--resume: there is no study {self.folder}. Leave --resume out to start it.")
         self._say_question()
+        self._say("checking the space: its smallest and its largest model are built and run")
         from trainers.quiet import silence_libraries
 
         silence_libraries()
@@ -82,7 +81,7 @@ class Session:
         foresight, seen, _ = self._look()
         report = dry_run.report_json(foresight, seen, workers=self._worker_count(), is_teacher_cached=cached)
         if as_json:
-            _print(json.dumps(report))
+            sys.stdout.write(json.dumps(report) + "\n")
         else:
             dry_run.show(self.console, self.space, report)
         return 0
@@ -128,7 +127,7 @@ class Session:
 
     def _search(self) -> int:
         from search import preflight, preparation
-        from search.study import StudyHeldError, held
+        from search.lease import StudyHeldError, held
 
         preflight.check_same_space(self.folder, self.space)
         preflight.check_devices(self.space, address=self.address)
@@ -140,13 +139,14 @@ class Session:
             with held(self.folder):
                 return self._search_holding(foresight, seen, images)
         except StudyHeldError as error:
-            _print(str(error), file=sys.stderr)
+            sys.stderr.write(f"{error}\n")
             return HELD
 
     def _search_holding(self, foresight: Foresight, seen: Survey, images: Images) -> int:
         from search import preflight
+        from search.ending import show_end
         from search.known import Foresight
-        from search.live import LiveWatcher, PlainWatcher, Tally
+        from search.live import LiveWatcher, PlainWatcher, Tally, duration
         from search.study import Study
 
         shop, teacher, limits = self._prepare(images)
@@ -167,7 +167,8 @@ class Session:
             self._run_trials(study, shop, watch, workers)
         else:
             self._say(f"the study is finished: {self.space.budget.trials} trials. --trials raises its budget.")
-        self._finish(study, tally, ran=ran)
+        show_end(self.console, study, tally if ran else None)
+        self._say(f"wall time {duration(time.monotonic() - self.begun)}")
         return 0
 
     def _prepare(self, images: Images) -> tuple[Workshop, dict[str, Any], dict[str, float]]:
@@ -183,6 +184,8 @@ class Session:
         teacher_progress = TeacherProgress(self.console, self.space.teacher.images)
         if self.space.teacher.is_cached(images, cache):
             self._say("teacher: from the cache" if self.space.teacher.network else "teacher: loaded")
+        else:
+            self._say(f"teacher: training on {self.space.teacher.images:,} images, once")
         with teacher_progress:
             shop = preparation.build_workshop(
                 self.space,
@@ -190,7 +193,6 @@ class Session:
                 cache=cache,
                 device=preparation.pick_device(self.space),
                 on_progress=teacher_progress,
-                say=lambda text: None,
             )
         torch.set_num_threads(self.space.resources.cpu)
         teacher = self._stored_teacher(shop) or preparation.measured_teacher(shop, self.folder)
@@ -216,33 +218,6 @@ class Session:
                 tune.search_on_ray(study, shop, watch, workers=workers)
         finally:
             tune.stop()
-
-    def _finish(self, study: Study, tally: Tally, *, ran: bool) -> None:
-        from search.report.page import write_report
-        from search.report.table import front_table
-
-        views = study.write_views()
-        page = write_report(views)
-        if views.front.points:
-            self.console.print(front_table(views))
-        else:
-            self._say(_empty_front(views))
-        if ran:
-            self._say(_overhead(tally))
-            self._say(f"wall time {time.monotonic() - self.begun:.0f} s in all")
-        self._say(f"report: {page}")
-        self._say(self._next_commands(views))
-
-    def _next_commands(self, views: StudyViews) -> str:
-        costs = views.costs
-        knee = next((point for point in views.front.points if point.trial == views.front.knee), None)
-        if knee is None or not costs:
-            return f"next:\n  python -m search.explore {self.folder}"
-        bound = f"{costs[0].name}={knee.values[costs[0].name]:.3g}"
-        return (
-            f"next:\n  python -m search.best {self.folder} --max {bound}\n"
-            f"  python -m search.export {self.folder} --knee --out my-student"
-        )
 
     # Small things
 
@@ -314,26 +289,3 @@ class Session:
         options += [("--workers", self.workers), ("--address", self.address)]
         given = [part for option, value in options if value is not None for part in (option, str(value))]
         return shlex.join(["python", "-m", "search.run", str(self.path), *given])
-
-
-def _overhead(tally: Tally) -> str:
-    """The share of the trials' wall time that was neither training, compressing nor measuring."""
-    ended = [record for record in tally.ended_now if record.state == "complete"]
-    wall = sum(record.seconds for record in ended)
-    useful = sum(seconds for record in ended for stage, seconds in record.stages.items() if stage != "files")
-    share = 1 - useful / wall if wall else 0.0
-    return f"{share:.1%} of the trials' {wall:.0f} s was not training, compressing or measuring"
-
-
-def _empty_front(views: StudyViews) -> str:
-    complete = views.complete
-    if not complete:
-        failed = next((trial.reason for trial in views.trials if trial.state == "failed"), "see the log of a trial")
-        return f"no trial was completed, so there is no front: {failed}"
-    nearest = min(trial.value(views.learned.name) for trial in complete)
-    limit = views.front.limits.get(views.learned.name)
-    return f"no trial is within the limits: the best {views.learned.name} is {nearest:.4g}, its limit {limit}"
-
-
-def _print(text: str, *, file: Any = None) -> None:
-    print(text, file=file or sys.stdout)

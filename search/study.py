@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +28,6 @@ _REJECTIONS_BEFORE_RANDOM = 30
 _RANDOM_TRIES = 2_000
 _MAX_ATTEMPTS = 3
 _BUSY_SECONDS = 60
-
-
-class StudyHeldError(UserError):
-    """Another driver holds the study; exit code 3."""
 
 
 @dataclass(frozen=True)
@@ -270,30 +263,6 @@ class Study:
         return f"trials/{number:04d}"
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a study for this process, as only one driver may; the lock goes with the process, however it ends.
-
-    Raises:
-        StudyHeldError: when another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise StudyHeldError(
-                f"{folder} is held by another driver ({lock.read().strip() or 'unknown'}). "
-                "Wait for it, stop it, or give this run another --name."
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        lock.flush()
-        yield
-
-
 def _storage(folder: Path) -> optuna.storages.RDBStorage:
     import optuna
 
@@ -331,7 +300,7 @@ def _is_free(trial: optuna.trial.FrozenTrial) -> bool:
     )
 
 
-def _added(parts: Iterator[Mapping[str, float]] | Any) -> dict[str, float]:
+def _added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     total: dict[str, float] = {}
     for part in parts:
         for name, seconds in part.items():

@@ -22,10 +22,12 @@ def state(views: StudyViews) -> Html:
     counts: Counter[str] = Counter(trial.state for trial in views.trials)
     budget = views.front.budget_trials
     told = ", ".join(f"{counts[name]} {name}" for name in _STATES if counts[name]) or "none has ended yet"
+    # Rejected candidates broke a limit on known costs and were never trained: they cost no budget.
+    paid = len(views.trials) - counts["rejected"]
     seconds = views.front.seconds
     spent = seconds if seconds is not None else sum(trial.seconds or 0.0 for trial in views.trials)
     tiles = [
-        ("Trials", f"{len(views.trials)} of {budget}" if budget else str(len(views.trials)), told),
+        ("Trials", f"{paid} of {budget}" if budget else str(paid), told),
         ("Front", str(len(views.front.points)), "models that no other equals or beats in all"),
         ("Hypervolume", number(views.front.hypervolume), "share of the region within the limits, 0 to 1"),
         ("Time", duration(spent), "wall time" if seconds is not None else "of all trials together"),

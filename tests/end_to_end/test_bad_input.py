@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from search.study import held
+from search.lease import held
 from tests.search.study_folder import study_folder
 from trainers.command import command
 
