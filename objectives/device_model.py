@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objectives._layer_terms import terms_of
+from trainers.provenance import device_name
 
 if TYPE_CHECKING:
     import torch
@@ -88,21 +88,3 @@ def calibrated(device: torch.device, cache: Cache, *, threads: int | None = None
         train_macs_per_second=train_rate,
         train_layer_seconds=train_layer,
     )
-
-
-def device_name(device: torch.device, *, threads: int) -> str:
-    """The device in words; threads count on a CPU only."""
-    import torch
-
-    if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {_processor()} ({threads} thread{'' if threads == 1 else 's'})"
-
-
-def _processor() -> str:
-    import platform
-
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

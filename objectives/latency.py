@@ -42,8 +42,8 @@ class LatencyMs(Objective):
         import torch
 
         from objectives._timing import alone, median_stderr, repeated_seconds
-        from objectives.device_model import device_name
         from trainers.models.sampling import draw
+        from trainers.provenance import device_name
 
         model = model.to(run.device)
         spec = model.spec

@@ -130,9 +130,7 @@ def evaluate(
         with run.timed("files"):
             _write_folder(plan, model, measurements, run.seconds, images_hash=shop.images.hash)
     kept = None if is_last else run.kept_state
-    return RungResult(
-        images, is_last, measurements, dict(run.seconds), model.notes, device_name(str(shop.device)), kept
-    )
+    return RungResult(images, is_last, measurements, dict(run.seconds), model.notes, device_name(shop.device), kept)
 
 
 def sample_strip(model: DiffusionModel) -> bytes:
@@ -175,7 +173,7 @@ def _write_folder(
         "data": images_hash,
         "seconds": {**seconds, "files": perf_counter() - begun},
         "versions": versions(),
-        "device": device_name(str(model.device)),
+        "device": device_name(model.device),
     }
     write_atomically(folder / "measurements.json", json.dumps(written, indent=1).encode())
 

@@ -134,6 +134,7 @@ def _recipe_text(space: Space, trial: TrialView, *, images: int | None) -> str:
         "recipe": space.filled(trial.candidate),
         "objectives": [OBJECTIVES.written(objective) for objective in space.objectives],
         "budget": {"trials": 1, "images": images or space.teacher.images},
+        "resources": {"cpu": space.resources.cpu, "gpu": space.resources.gpu},
     }
     text = StringIO()
     YAML().dump(written, text)

@@ -56,12 +56,21 @@ class _SharedInputs:
     images: Any
     objectives: tuple[Any, ...]
     cache_folder: str
+    device: str
     cpus: int
 
     @classmethod
     def of(cls, shop: Workshop, *, cpus: int) -> _SharedInputs:
         state = {name: tensor.cpu() for name, tensor in shop.teacher.net.state_dict().items()}
-        return cls(shop.teacher.spec.to_json(), state, shop.images, shop.objectives, str(shop.cache.folder), cpus)
+        return cls(
+            shop.teacher.spec.to_json(),
+            state,
+            shop.images,
+            shop.objectives,
+            str(shop.cache.folder),
+            shop.device.type,
+            cpus,
+        )
 
     def workshop(self) -> Workshop:
         import torch
@@ -72,7 +81,8 @@ class _SharedInputs:
         from trainers.models.building import assembled
         from trainers.models.diffusion_model import DiffusionModel
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # Ray shows each worker the devices that are its own, numbered from 0.
+        device = torch.device(self.device)
         torch.set_num_threads(self.cpus)
         spec = ArchSpec.from_json(self.spec)
         state = {name: tensor.clone().to(device) for name, tensor in self.state.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainers.run import Progress, Run
 
 _CHECKPOINTS = 10
+_SECONDS_BETWEEN_LINES = 5.0
 _STRIP_SEED = 20_000
 
 
@@ -77,14 +78,22 @@ class _Training:
     images: int
     out: Path
     console: Console
+    #: When training began here, how many images an earlier run had seen by then, and when a line was last shown.
+    begun: float = field(default_factory=time.monotonic)
+    seen_before: int = 0
+    shown: float = 0.0
 
     def go(self) -> int:
-        begun = time.monotonic()
+        import torch
+
+        started = time.monotonic()
         run = self._run()
         before = self._before(run)
         model = self._train(run)
+        # Latency is measured as in the trial, whatever the training used.
+        torch.set_num_threads(self.job.resources.cpu)
         after = self._measured(model, run, learned_only=False)
-        self._write(model, after, seconds=time.monotonic() - begun)
+        self._write(model, after, seconds=time.monotonic() - started)
         for name, value in after.items():
             was = f"{before[name]['value']:.4g} +- {before[name]['stderr']:.2g} before, " if name in before else ""
             self.console.print(f"{name}: {was}{value['value']:.4g} +- {value['stderr']:.2g} after")
@@ -141,7 +150,7 @@ class _Training:
         if state is not None:
             self.console.print(f"going on from {state.images:,} of {self.images:,} images")
         ends = [self.images * part // _CHECKPOINTS for part in range(1, _CHECKPOINTS)] + [self.images]
-        self._begun, self._first = time.monotonic(), state.images if state else 0
+        self.begun, self.seen_before = time.monotonic(), state.images if state else 0
         for end in ends:
             if state is not None and end <= state.images < self.images:
                 continue
@@ -179,22 +188,20 @@ class _Training:
             "achieved": [dict(note) for note in model.notes],
             "seconds": round(seconds, 1),
             "versions": versions(),
-            "device": device_name(str(model.device)),
+            "device": device_name(model.device),
         }
         write_atomically(self.out / "measurements.json", json.dumps(written, indent=1).encode())
 
     def _show(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now - getattr(self, "_shown", 0.0) < 5:
+        if now - self.shown < _SECONDS_BETWEEN_LINES:
             return
-        self._shown = now
-        trained = progress.images - getattr(self, "_first", 0)
-        spent = now - getattr(self, "_begun", now)
-        left = (
-            f", {spent / trained * (progress.images_in_all - progress.images):.0f} s left" if trained and spent else ""
+        self.shown = now
+        each = (now - self.begun) / max(1, progress.images - self.seen_before)
+        self.console.print(
+            f"{progress.stage}: {progress.images:,} of {progress.images_in_all:,} images, loss {progress.loss:.4f}, "
+            f"{each * (progress.images_in_all - progress.images):.0f} s left"
         )
-        seen = f"{progress.images:,} of {progress.images_in_all:,} images"
-        self.console.print(f"{progress.stage}: {seen}, loss {progress.loss:.4f}{left}")
 
 
 if __name__ == "__main__":

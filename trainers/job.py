@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
@@ -30,6 +30,16 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the trial had; latency is measured on as many cores."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    cpu: PositiveInt = 1
+    gpu: Annotated[float, Field(ge=0)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What to train. It is a space with nothing left open, so ``search.run`` reads the same file.
 
@@ -43,6 +53,7 @@ class Job:
     teacher: Teacher
     recipe: Recipe
     budget: Budget
+    resources: Resources
     objectives: tuple[Any, ...]
     seed: int
 
@@ -56,12 +67,13 @@ class Job:
         path = folder / FILE
         if not path.is_file():
             raise UserError(f"{folder} has no {FILE}. Give a folder that `python -m search.export` wrote.")
-        written = {"data": "digits", "objectives": ["fid"], **_yaml(path)}
+        written = {"data": "digits", "objectives": ["fid"], "resources": {}, **_yaml(path)}
         mistakes: list[str] = []
         data = _read(DATA.parse, written, "data", mistakes)
         teacher = _read(TypeAdapter(Teacher).validate_python, written, "teacher", mistakes)
         recipe = _read(Recipe.parse, written, "recipe", mistakes)
         budget = _read(TypeAdapter(Budget).validate_python, written, "budget", mistakes)
+        resources = _read(TypeAdapter(Resources).validate_python, written, "resources", mistakes)
         objectives = _read(TypeAdapter(tuple[Any, ...]).validate_python, written, "objectives", mistakes)
         if teacher is not None and (teacher.network is None) == (teacher.source is None):
             mistakes.append("teacher: must have one of 'network' and 'from'")
@@ -74,6 +86,7 @@ class Job:
             teacher=_beside(teacher, folder),
             recipe=recipe,
             budget=budget,
+            resources=resources,
             objectives=objectives,
             seed=_seed(folder),
         )

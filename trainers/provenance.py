@@ -7,6 +7,10 @@ import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _PACKAGES = ("slimfront", "torch", "diffusers", "torch-pruning", "bitsandbytes", "torch-fidelity", "optuna", "ray")
 
@@ -24,13 +28,14 @@ def versions() -> dict[str, str]:
     return found | ({"commit": commit} if commit else {})
 
 
-def device_name(device: str) -> str:
-    """The processor's own name, with the number of threads on a CPU."""
+def device_name(device: torch.device, *, threads: int | None = None) -> str:
+    """The device in words: ``cpu: AMD EPYC (1 thread)``; threads, this process's own when left out, count on a CPU."""
     import torch
 
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"cpu: {_processor()} ({torch.get_num_threads()} threads)"
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    threads = threads or torch.get_num_threads()
+    return f"{device.type}: {_processor()} ({threads} thread{'' if threads == 1 else 's'})"
 
 
 def _processor() -> str:

@@ -12,13 +12,14 @@ import torch
 
 from objectives import _calibration
 from objectives._timing import alone, median_stderr, repeated_seconds
-from objectives.device_model import DeviceModel, calibrated, device_name
+from objectives.device_model import DeviceModel, calibrated
 from objectives.latency import LatencyMs
 from trainers.cache import Cache
 from trainers.models.arch_spec import Layer
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.models.tracing import spec_of
+from trainers.provenance import device_name
 from trainers.run import Run
 
 CPU = torch.device("cpu")
