@@ -5,8 +5,11 @@ Calibrated once per device, number of threads and version of torch, in a few sec
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objectives._layer_terms import terms_of
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
 
     from trainers.cache import Cache
     from trainers.models.arch_spec import ArchSpec
-
-#: Part of the cache's key: raise it when terms or calibration change.
-_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def calibrated(device: torch.device, cache: Cache, *, threads: int | None = None
 
     threads = threads or torch.get_num_threads()
     name = device_name(device, threads=threads)
-    key = {"device": name, "torch": torch.__version__, "calibration": _VERSION}
+    key = {"device": name, "torch": torch.__version__, "calibration": _source_hash()}
     stored = cache.tensors("device", key, lambda: _calibration.measured(device, cache, threads=threads))
     weights = {kind: tuple(vector.tolist()) for kind, vector in stored.items()}
     generation, forward_rate, forward_layer, train_rate, train_layer = weights.pop(_calibration.RATES)
@@ -88,3 +88,12 @@ def calibrated(device: torch.device, cache: Cache, *, threads: int | None = None
         train_macs_per_second=train_rate,
         train_layer_seconds=train_layer,
     )
+
+
+@lru_cache(maxsize=1)
+def _source_hash() -> str:
+    """Changes with the terms and the way they are calibrated, so that weights of other terms are never applied."""
+    digest = hashlib.sha256()
+    for name in ("_calibration", "_layer_terms", "_micro", "_timing", "_unets"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
