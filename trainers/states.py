@@ -10,32 +10,41 @@ from trainers.errors import UserError
 from trainers.models import files
 from trainers.run import TrainingState
 
-_TENSORS = "training.safetensors"
+_FILE = "training.safetensors"
+_MODEL, _TRAINING = "model:", "training:"
 
 
 def save_state(state: TrainingState, folder: Path) -> None:
-    """Write the state into ``folder``; the file with the progress comes last, so a torn state is not found."""
+    """Write the state into ``folder`` in place of an older one.
+
+    Weights, optimiser and progress are one file: a state that is cut short leaves the older one whole, and weights of
+    one never meet the optimiser of another.
+    """
     from safetensors.torch import save
 
-    files.save(state.model, folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
-    metadata = {"progress": json.dumps({"stage": state.stage, "images": state.images})}
-    write_atomically(folder / _TENSORS, save(tensors, metadata=metadata))
+    model, metadata = files.packed(state.model)
+    tensors = {f"{_MODEL}{name}": tensor for name, tensor in model.items()}
+    tensors |= {f"{_TRAINING}{name}": tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    metadata["progress"] = json.dumps({"stage": state.stage, "images": state.images})
+    write_atomically(folder / _FILE, save(tensors, metadata=metadata))
 
 
 def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
     """The state in ``folder``, or None when there is none or it is damaged: training then starts again."""
     from safetensors import SafetensorError, safe_open
 
-    path = folder / _TENSORS
+    path = folder / _FILE
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt", device=device) as opened:
-            progress = json.loads((opened.metadata() or {})["progress"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-        return TrainingState(
-            int(progress["stage"]), int(progress["images"]), files.load(folder, device=device), tensors
+            metadata: dict[str, str] = opened.metadata() or {}
+            held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+        progress = json.loads(metadata["progress"])
+        model, tensors = (
+            {name.removeprefix(kind): tensor for name, tensor in held.items() if name.startswith(kind)}
+            for kind in (_MODEL, _TRAINING)
         )
+        return TrainingState(int(progress["stage"]), int(progress["images"]), files.unpacked(model, metadata), tensors)
     except (SafetensorError, UserError, KeyError, TypeError, ValueError):
         return None

@@ -39,6 +39,39 @@ def test_a_resumed_training_matches_an_unbroken_one(run: Run, tmp_path: Path, th
     assert same(resumed, unbroken)
 
 
+def test_a_state_cut_short_leaves_the_older_one_whole(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever write the power goes at, what is loaded is one state and not parts of two."""
+    recipe, states = Recipe.parse(RECIPE), []
+    for images in (96, 160):
+        part = run.up_to(images, states[-1] if states else None)
+        recipe.run(part)
+        states.append(part.kept_state)
+    save_state(states[0], tmp_path)
+    allowed: list[int] = []
+    replace = Path.replace
+
+    def cut(path: Path, target: Path) -> Path:
+        if not allowed:
+            raise OSError("the power is gone")
+        allowed.pop()
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", cut)
+    for writes in range(3):
+        allowed[:] = range(writes)
+        try:
+            save_state(states[1], tmp_path)
+        except OSError:
+            whole = states[0]
+        else:
+            whole = states[1]
+        found = load_state(tmp_path)
+        assert found is not None and found.images == whole.images and same(found.model, whole.model)
+        assert all(torch.equal(tensor, found.tensors[name]) for name, tensor in whole.tensors.items())
+
+
 def test_two_training_stages_share_the_budget_and_resume(run: Run) -> None:
     recipe = Recipe.parse([{"train": {"batch": 32, "part": 1}}, {"distil": {"batch": 32, "part": 3}}])
     assert list(recipe.image_spans(256)) == [(0, 64), (64, 256)]
