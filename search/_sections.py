@@ -12,13 +12,14 @@ from objectives.objective import OBJECTIVES, Objective
 from search._open_value import Trace, closed, filled
 from search._pydantic_mistakes import explained
 from search._yaml import Entries, Items, Leaf, Node, flow_text, plain
-from search.budget import Budget, ImagesRange, Resources, WrittenBudget
+from search.budget import Budget, ImagesRange, WrittenBudget
 from search.name import check_name
 from search.samplers.sampler import SAMPLERS, SamplerOptions
 from search.space_error import Mistakes
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
 from trainers.registry import Registry, suggestion
+from trainers.resources import Resources
 from trainers.teacher import Teacher
 
 Piece = TypeVar("Piece")

@@ -27,21 +27,6 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What one trial occupies.
-
-    Args:
-        cpu: Cores.
-        gpu: Devices; a share such as 0.5 lets trials use one together.
-    """
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    cpu: PositiveInt = 1
-    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class ImagesRange:
     """Images of a trial with rungs: ``min``, ``min * factor`` ... and ``max``."""
 

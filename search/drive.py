@@ -41,7 +41,7 @@ def plan_of(study: Study, asked: Asked) -> TrialPlan:
         candidate=asked.candidate,
         seed=int.from_bytes(digest[:4], "big"),
         rungs=study.space.budget.rungs,
-        folder=str((study.folder / "trials" / f"{asked.number:04d}").resolve()),
+        folder=str((study.folder / study.trial_path(asked.number)).resolve()),
     )
 
 

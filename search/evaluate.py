@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from trainers.data.dataset import Images
     from trainers.models.diffusion_model import DiffusionModel
 
-STRIP_IMAGES = 8
-"""Images in the strip that shows what a model draws; every model gets the same noise."""
-_STRIP_SEED = 20_000
-
 
 @dataclass(frozen=True)
 class Workshop:
@@ -133,14 +129,6 @@ def evaluate(
     return RungResult(images, is_last, measurements, dict(run.seconds), model.notes, device_name(shop.device), kept)
 
 
-def sample_strip(model: DiffusionModel) -> bytes:
-    """A WEBP strip of what the model draws from the noise that all strips share."""
-    from trainers.models.pictures import strip
-    from trainers.models.sampling import draw_uint8
-
-    return strip(draw_uint8(model, count=STRIP_IMAGES, seed=_STRIP_SEED))
-
-
 def _write_folder(
     plan: TrialPlan,
     model: DiffusionModel,
@@ -153,6 +141,7 @@ def _write_folder(
     from ruamel.yaml import YAML
 
     from trainers.models import files
+    from trainers.models.pictures import sample_strip
 
     begun = perf_counter()
     folder = Path(plan.folder)

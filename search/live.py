@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from search.report.candidate import short
+from search.report.number import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,15 +34,13 @@ class Tally:
         self.workers = max(1, workers)
         self.expected_seconds = expected_seconds
         self.running: dict[int, tuple[dict[str, Any], float, int]] = {}
-        self.counts = {"complete": 0, "stopped": 0, "failed": 0, "rejected": 0}
-        for record in study.records():
-            self.counts[record.state] += 1
         self.ended_now: list[Record] = []
-        self.views = study.write_views()
+        self._look()
         self._last_page = time.monotonic()
 
     def start(self, asked: Asked) -> None:
         self.running[asked.number] = (asked.candidate, time.monotonic(), 0)
+        self._open_trials = self.study.left()
 
     def reach(self, number: int, images: int) -> None:
         if number in self.running:
@@ -50,24 +50,26 @@ class Tally:
     def end(self, record: Record) -> None:
         self.running.pop(record.number, None)
         self.ended_now.append(record)
-        self.counts = dict.fromkeys(self.counts, 0)
-        for known in self.study.records():
-            self.counts[known.state] += 1
-        self.views = self.study.write_views()
+        self._look()
         if time.monotonic() - self._last_page > _SECONDS_BETWEEN_PAGES:
             from search.report.page import write_report
 
             write_report(self.views)
             self._last_page = time.monotonic()
 
+    def _look(self) -> None:
+        """Read the database once; the picture, drawn twice a second by another thread, never does."""
+        self.views = self.study.write_views()
+        self.counts = Counter(trial.state for trial in self.views.trials)
+        self._open_trials = self.study.left()
+
     @property
     def seconds_left(self) -> float:
         """From the mean trial so far."""
         spent = [record.seconds for record in self.ended_now if record.state == "complete"]
         each = sum(spent) / len(spent) if spent else self.expected_seconds
-        open_trials = self.study.left()
         begun = [time.monotonic() - since for _, since, _ in self.running.values()]
-        return (open_trials * each + sum(max(0.0, each - passed) for passed in begun)) / self.workers
+        return (self._open_trials * each + sum(max(0.0, each - passed) for passed in begun)) / self.workers
 
     def line(self) -> str:
         """Counts, front and time left in one line."""
@@ -186,17 +188,3 @@ def outcome(record: Record) -> str:
 def measured(result: Mapping[str, Any]) -> str:
     """The measurements of a rung in a few words."""
     return ", ".join(f"{name} {value['value']:.4g}" for name, value in result["measurements"].items()) or "not measured"
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, the two that matter.
-
-    >>> duration(75), duration(4000)
-    ('1 min 15 s', '1 h 06 min')
-    """
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

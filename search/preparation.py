@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.objective import OBJECTIVES
-from search.evaluate import Workshop, sample_strip
+from search.evaluate import Workshop
 from trainers.cache import Cache
 from trainers.run import Progress, Run
 
@@ -89,6 +89,7 @@ def measured_teacher(shop: Workshop, folder: Path) -> dict[str, Any]:
     """What the teacher measures, as plain data; its sample strip goes into the study's folder."""
     from trainers.atomic import write_atomically
     from trainers.models import files
+    from trainers.models.pictures import sample_strip
 
     run = teacher_run(shop)
     measured = {OBJECTIVES.name_of(objective): objective.measure(shop.teacher, run) for objective in shop.objectives}

@@ -146,7 +146,8 @@ class Session:
         from search import preflight
         from search.ending import show_end
         from search.known import Foresight
-        from search.live import LiveWatcher, PlainWatcher, Tally, duration
+        from search.live import LiveWatcher, PlainWatcher, Tally
+        from search.report.number import duration
         from search.study import Study
 
         shop, teacher, limits = self._prepare(images)

@@ -30,7 +30,7 @@ from search._sections import (
 )
 from search._space_file import as_comment, head_comment, read_text
 from search._yaml import Entries, Leaf, block_text, plain, read_yaml
-from search.budget import Budget, Resources
+from search.budget import Budget
 from search.expression import Constraint
 from search.knob import Knob, Value
 from search.name import check_name
@@ -39,6 +39,7 @@ from search.space_error import Mistakes, Place, SpaceError
 from trainers.data.dataset import Dataset
 from trainers.recipe import Recipe
 from trainers.registry import suggestion
+from trainers.resources import Resources
 from trainers.teacher import Teacher
 
 __all__ = ["Candidate", "Knob", "Space", "SpaceError", "check_name", "differences"]

@@ -27,6 +27,7 @@ _DATABASE = "study.db"
 _REJECTIONS_BEFORE_RANDOM = 30
 _RANDOM_TRIES = 2_000
 _MAX_ATTEMPTS = 3
+_LOST = "its driver ended while it ran"
 _BUSY_SECONDS = 60
 
 
@@ -146,7 +147,7 @@ class Study:
             ],
             versions=last.get("versions", {}),
             device=last.get("device", ""),
-            path=self._trial_path(number),
+            path=self.trial_path(number),
         )
         self._end(record)
         return record
@@ -160,7 +161,7 @@ class Study:
             reason=reason,
             candidate=self._candidate(number),
             seconds=round(time.monotonic() - begun, 3) if begun else 0.0,
-            path=self._trial_path(number),
+            path=self.trial_path(number),
         )
         self._end(record)
         return record
@@ -193,12 +194,12 @@ class Study:
         for trial in self._trials():
             if trial.state != optuna.trial.TrialState.RUNNING:
                 continue
-            measured = self.folder / self._trial_path(trial.number) / "measurements.json"
+            measured = self.folder / self.trial_path(trial.number) / "measurements.json"
             if measured.is_file():
                 ended.append(self._tell_from_folder(trial, measured))
                 continue
             attempts = int(trial.user_attrs.get("attempt", 1))
-            ended.append(self.fail(trial.number, f"its driver ended while it ran (attempt {attempts})"))
+            ended.append(self.fail(trial.number, f"{_LOST} (attempt {attempts})"))
             if attempts < _MAX_ATTEMPTS and trial.params:
                 self._optuna.enqueue_trial(trial.params, user_attrs={"attempt": attempts + 1, "retries": trial.number})
         return ended
@@ -259,7 +260,8 @@ class Study:
     def _goal(self, name: str) -> str:
         return next(objective.goal for objective in self.space.objectives if OBJECTIVES.name_of(objective) == name)
 
-    def _trial_path(self, number: int) -> str:
+    def trial_path(self, number: int) -> str:
+        """Where a trial's files are, relative to the study's folder."""
         return f"trials/{number:04d}"
 
 
@@ -296,7 +298,7 @@ def _is_free(trial: optuna.trial.FrozenTrial) -> bool:
     return (
         trial.state.name == "WAITING"
         or record.get("state") == "rejected"
-        or str(record.get("reason", "")).startswith("its driver ended")
+        or str(record.get("reason", "")).startswith(_LOST)
     )
 
 

@@ -35,7 +35,7 @@ class TeacherProgress:
             self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        from search.live import duration
+        from search.report.number import duration
 
         now = time.monotonic()
         if not self._begun:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _CHECKPOINTS = 10
 _SECONDS_BETWEEN_LINES = 5.0
-_STRIP_SEED = 20_000
 
 
 def main(folder: Path, *, images: int | None = None, out: Path | None = None) -> int:
@@ -174,12 +173,11 @@ class _Training:
     def _write(self, model: DiffusionModel, measured: dict[str, Any], *, seconds: float) -> None:
         from trainers.atomic import write_atomically
         from trainers.models import files
-        from trainers.models.pictures import strip
-        from trainers.models.sampling import draw_uint8
+        from trainers.models.pictures import sample_strip
         from trainers.provenance import device_name, versions
 
         files.save(model, self.out)
-        write_atomically(self.out / "samples.webp", strip(draw_uint8(model, count=8, seed=_STRIP_SEED)))
+        write_atomically(self.out / "samples.webp", sample_strip(model))
         write_atomically(self.out / "recipe.yaml", (self.folder / "recipe.yaml").read_bytes())
         written = {
             "measurements": measured,

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
 from trainers.recipe import Recipe
+from trainers.resources import Resources
 from trainers.teacher import Teacher
 
 FILE = "recipe.yaml"
@@ -27,16 +28,6 @@ class Budget:
 
     images: PositiveInt
     trials: PositiveInt = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What the trial had; latency is measured on as many cores."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    cpu: PositiveInt = 1
-    gpu: Annotated[float, Field(ge=0)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.budget import Budget, Resources
+from search.budget import Budget
 from search.knob import Knob
 from search.space import Space, SpaceError, check_name, differences
 from trainers.errors import UserError
 from trainers.recipe import Recipe
+from trainers.resources import Resources
 
 SPACES = Path(__file__).parents[2] / "spaces"
 SMALL = """

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trainers.models.diffusion_model import DiffusionModel
+
+STRIP_IMAGES = 8
+_STRIP_SEED = 20_000
 _GAP = 1
 _SMALLEST_SIDE = 64
+
+
+def sample_strip(model: DiffusionModel) -> bytes:
+    """A WEBP strip of what the model draws from the noise that all strips share."""
+    from trainers.models.sampling import draw_uint8
+
+    return strip(draw_uint8(model, count=STRIP_IMAGES, seed=_STRIP_SEED))
 
 
 def strip(image_NCHW: Tensor) -> bytes:

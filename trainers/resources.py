@@ -1,0 +1,23 @@
+"""What one trial occupies; the full training of its recipe measures latency on the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, PositiveInt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial occupies.
+
+    Args:
+        cpu: Cores.
+        gpu: Devices; a share such as 0.5 lets trials use one together.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    cpu: PositiveInt = 1
+    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
