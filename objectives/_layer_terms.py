@@ -31,8 +31,10 @@ def terms_of(spec: ArchSpec) -> Terms:
 
 def layer_terms(layer: Layer) -> list[tuple[str, list[float]]]:
     """Kinds and terms of one layer; a quantised one is restored first and then computed as any other."""
+    if layer.kind == "constant":
+        return []
     found = [_computing(layer)]
-    if layer.bits != 32:
+    if layer.bits in (8, 4) and layer.format != "llm_int8" and not layer.is_cached:
         from trainers.models.quantized import BLOCK  # here, because it imports torch
 
         # A last block that is not full costs one operation more.
@@ -42,7 +44,7 @@ def layer_terms(layer: Layer) -> list[tuple[str, list[float]]]:
 
 def attention_terms(attention: Attention, *, width: int) -> tuple[str, list[float]]:
     """Calls, scores and multiply-accumulates of the two products."""
-    return "attention", [1.0, attention.tokens**2 * attention.heads, attention.tokens**2 * width]
+    return "attention", [1.0, attention.scores * attention.heads, attention.scores * width]
 
 
 def glue_terms(spec: ArchSpec) -> list[float]:
@@ -50,7 +52,7 @@ def glue_terms(spec: ArchSpec) -> list[float]:
 
     Every residual block has two norms and every attention one, so norms count the blocks.
     """
-    norms = [layer for layer in spec.layers.values() if layer.kind == "norm"]
+    norms = [layer for layer in spec.layers.values() if layer.is_norm]
     elements = sum(layer.outputs * layer.positions for layer in norms)
     return [1.0, len(norms), elements, len(spec.attentions)]
 
@@ -59,13 +61,17 @@ def _computing(layer: Layer) -> tuple[str, list[float]]:
     read, written = layer.inputs * layer.positions, layer.outputs * layer.positions
     match layer.kind:
         case "linear":
-            return "linear", [1.0, layer.macs, layer.weights, read + written]
+            kind = "linear_int8" if layer.format == "llm_int8" else "linear"
+            return kind, [1.0, layer.macs, layer.weights, read + written]
         case "norm" if isinstance(layer.norm_groups, tuple):
             return "norm_flexible", [1.0, written, layer.outputs * len(layer.norm_groups)]
-        case "norm":
-            return "norm", [1.0, written]
+        case "norm" | "layer_norm":
+            return layer.kind, [1.0, written]
         case "embedding":
             return "linear", [1.0, 0.0, 0.0, layer.outputs]
+        case "conv_transpose":
+            kind = "conv_transposed_grouped" if layer.groups > 1 else "conv_transposed"
+            return kind, [1.0, layer.macs, layer.weights, read]
     kind = "conv_unfolded" if read <= _UNFOLDED_LIMIT else "conv"
     if layer.groups > 1:
         kind = "conv_grouped" if layer.kernel > 1 else "conv_grouped_1x1"

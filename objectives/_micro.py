@@ -13,7 +13,7 @@ from torch.nn import functional
 from objectives._layer_terms import attention_terms, layer_terms
 from trainers.models.arch_spec import Attention, Layer
 from trainers.models.group_norm import group_norm
-from trainers.models.quantized import QuantizedWeight
+from trainers.models.quantized import QuantizedWeight, quantized_layer
 
 Case = tuple[str, list[float], Callable[[], object]]
 """Kind, terms, and the call to time."""
@@ -25,8 +25,13 @@ def cases(device: torch.device) -> Iterator[Case]:
         for groups in (1, 2, 4):
             if inputs % groups == 0 and outputs % groups == 0:
                 yield _conv(inputs, outputs, size, kernel, groups, device)
+    for inputs, outputs, size in ((16, 8, 4), (32, 16, 5), (64, 32, 6), (128, 64, 12), (256, 128, 3)):
+        for groups in (1, 2):
+            yield _conv_transposed(inputs, outputs, size, groups, device)
     for width, tokens in ((16, 1), (64, 1), (256, 1), (16, 64), (64, 16), (64, 256), (256, 64)):
         yield _linear(width, tokens, device)
+        yield _linear_int8(width, tokens, device)
+        yield _layer_norm(width, tokens, device)
     for width, size in itertools.product((8, 32, 128), (4, 8, 16)):
         quarter = width // 4
         yield _norm(width, size, 4, device)
@@ -67,9 +72,26 @@ def _conv(inputs: int, outputs: int, size: int, kernel: int, groups: int, device
     return _timed_module(layer, module, torch.randn(1, inputs, size, size, device=device))
 
 
+def _conv_transposed(inputs: int, outputs: int, size: int, groups: int, device: torch.device) -> Case:
+    module = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, groups=groups, device=device)
+    layer = Layer(kind="conv_transpose", inputs=inputs, outputs=outputs, kernel=9, groups=groups, positions=size**2)
+    return _timed_module(layer, module, torch.randn(1, inputs, size, size, device=device))
+
+
 def _linear(width: int, tokens: int, device: torch.device) -> Case:
     layer = Layer(kind="linear", inputs=width, outputs=width, positions=tokens)
     return _timed_module(layer, nn.Linear(width, width, device=device), torch.randn(1, tokens, width, device=device))
+
+
+def _linear_int8(width: int, tokens: int, device: torch.device) -> Case:
+    layer = Layer(kind="linear", inputs=width, outputs=width, positions=tokens, bits=8, format="llm_int8")
+    module = quantized_layer(nn.Linear(width, width), layer).to(device)
+    return _timed_module(layer, module, torch.randn(1, tokens, width, device=device))
+
+
+def _layer_norm(width: int, tokens: int, device: torch.device) -> Case:
+    layer = Layer(kind="layer_norm", inputs=width, outputs=width, positions=tokens)
+    return _timed_module(layer, nn.LayerNorm(width, device=device), torch.randn(1, tokens, width, device=device))
 
 
 def _norm(width: int, size: int, groups: int | tuple[int, ...], device: torch.device) -> Case:

@@ -8,28 +8,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainers.models.stored_bits import bias_bytes, scale_bytes, weight_bytes
+
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
 
-_FLOAT_BYTES = 4
-
 
 def parameters(spec: ArchSpec) -> int:
-    """Weights and biases, whatever they are stored in; the scales of quantised weights are no parameters."""
+    """Weights and biases, whatever they are stored in; scales of quantised weights and constants are no parameters."""
     return sum(layer.parameters for layer in spec.layers.values())
 
 
 def stored_bytes(spec: ArchSpec) -> int:
-    """Bytes of the stored tensors: weights at their bits with their scales, biases and norms at 4 bytes a value.
+    """Bytes of the stored tensors: weights and biases at their bits, the scales of quantised weights, constants.
 
-    The few kilobytes of metadata that a model file has besides are not counted.
+    The few kilobytes of header and metadata that a model file has besides are not counted; see ``file_bytes`` in
+    ``trainers.models.file_size``.
     """
-    # Inside the function, because the module of the quantised layers imports torch.
-    from trainers.models.quantized import stored_bytes as bytes_of_weights
+    return stored_bytes_without_state(spec) + sum(scale_bytes(layer) for layer in spec.layers.values())
 
-    weights = sum(bytes_of_weights(layer.weights, layer.bits) for layer in spec.layers.values())
-    biases = sum(layer.outputs for layer in spec.layers.values() if layer.bias)
-    return weights + _FLOAT_BYTES * biases
+
+def stored_bytes_without_state(spec: ArchSpec) -> int:
+    """Bytes of the stored tensors without the scales that quantised weights need, as some published sizes count."""
+    return sum(weight_bytes(layer) + bias_bytes(layer) for layer in spec.layers.values())
 
 
 def macs(spec: ArchSpec) -> int:
@@ -39,4 +40,4 @@ def macs(spec: ArchSpec) -> int:
 
 def attention_macs(spec: ArchSpec) -> int:
     """Multiply-accumulates of the two matrix products of every attention, in one forward pass of one image."""
-    return sum(2 * attention.tokens**2 * spec.layers[attention.query].outputs for attention in spec.attentions)
+    return sum(2 * attention.scores * spec.layers[attention.query].outputs for attention in spec.attentions)

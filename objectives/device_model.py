@@ -92,8 +92,13 @@ def calibrated(device: torch.device, cache: Cache, *, threads: int | None = None
 
 @lru_cache(maxsize=1)
 def _source_hash() -> str:
-    """Changes with the terms and the way they are calibrated, so that weights of other terms are never applied."""
+    """Changes with the terms, the way they are calibrated and our own layers, so that no other weights are applied."""
+    from trainers.models import group_norm, quantized
+
+    own = [
+        Path(__file__).parent / f"{name}.py" for name in ("_calibration", "_layer_terms", "_micro", "_timing", "_unets")
+    ]
     digest = hashlib.sha256()
-    for name in ("_calibration", "_layer_terms", "_micro", "_timing", "_unets"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    for path in (*own, *(Path(str(module.__file__)) for module in (group_norm, quantized))):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -61,6 +61,9 @@ def _replaced(node: Node, steps: Sequence[str], value: Node) -> Node:
         return _replaced_item(node, _index(node, step), rest, value)
     if isinstance(node, Leaf):
         node = _unfolded(node, step)
+    # A key can hold dots itself, as the name of a layer does.
+    longest = next((count for count in range(len(steps), 1, -1) if ".".join(steps[:count]) in node.entries), 1)
+    step, rest = ".".join(steps[:longest]), steps[longest:]
     if step in node.entries:
         entry = node.entries[step]
         return Entries({**node.entries, step: Entry(_replaced(entry.node, rest, value), entry.place)}, node.place)

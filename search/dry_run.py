@@ -44,12 +44,15 @@ def report_json(foresight: Foresight, seen: Survey, *, workers: int, is_teacher_
 
 def costs_of(spec: ArchSpec, device: DeviceModel) -> dict[str, Any]:
     """The costs of an architecture, whatever the objectives of the space are."""
-    from objectives.costs import attention_macs, macs, parameters, stored_bytes
+    from objectives.costs import attention_macs, macs, parameters, stored_bytes, stored_bytes_without_state
+    from trainers.models.file_size import file_bytes
 
     return {
         "parameters": parameters(spec),
         "size_mb": stored_bytes(spec) / 1e6,
         "bytes": stored_bytes(spec),
+        "bytes_without_state": stored_bytes_without_state(spec),
+        "file_bytes": file_bytes(spec),
         "macs_g": macs(spec) / 1e9,
         "attention_macs_g": attention_macs(spec) / 1e9,
         "latency_ms": round(device.predict(spec), 4),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,13 +61,12 @@ def build_workshop(
     teacher = space.teacher.obtain(images, cache=cache, device=device, on_progress=on_progress)
     shop = Workshop(teacher, images, space.objectives, cache, device)
     run = teacher_run(shop)
-    prepared: set[type] = set()
+    prepared: set[Hashable] = set()
     for candidate in space.corners():
         for stage in space.fill(candidate).stages[:1]:
             # Only the first stage meets the teacher itself; later ones meet what a trial made of it.
-            key = type(getattr(stage, "criterion", stage))
-            if key not in prepared:
-                prepared.add(key)
+            if stage.preparation() not in prepared:
+                prepared.add(stage.preparation())
                 stage.prepare(run)
     return shop
 

@@ -97,6 +97,7 @@ class _Training:
             was = f"{before[name]['value']:.4g} +- {before[name]['stderr']:.2g} before, " if name in before else ""
             self.console.print(f"{name}: {was}{value['value']:.4g} +- {value['stderr']:.2g} after")
         self.console.print(f"model: {self.out} (load it with trainers.models.files.load)")
+        self._write_for_diffusers(model)
         return 0
 
     def _run(self) -> Run:
@@ -189,6 +190,16 @@ class _Training:
             "device": device_name(model.device),
         }
         write_atomically(self.out / "measurements.json", json.dumps(written, indent=1).encode())
+
+    def _write_for_diffusers(self, model: DiffusionModel) -> None:
+        from trainers.models.diffusers_folder import save_for_diffusers
+
+        try:
+            save_for_diffusers(model, self.out / "diffusers")
+        except UserError as reason:
+            self.console.print(f"no folder for diffusers: {reason}")
+        else:
+            self.console.print(f"for diffusers: {self.out / 'diffusers'} (UNet2DModel.from_pretrained opens it)")
 
     def _show(self, progress: Progress) -> None:
         now = time.monotonic()

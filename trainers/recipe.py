@@ -79,10 +79,16 @@ class Recipe:
         spans = list(self.image_spans(run.budget_images))
         for index in range(first, len(self.stages)):
             run.stage_name, run.stage_index = self.names()[index], index
+            run.occurrence, run.occurrences = self._occurrence(index)
             run.first_image, run.last_image = spans[index]
             with run.timed(run.stage_name):
                 model = self.stages[index].apply(model, run)
         return model
+
+    def _occurrence(self, index: int) -> tuple[int, int]:
+        """Which stage of its kind this is, from 0, and how many there are."""
+        alike = [place for place, stage in enumerate(self.stages) if type(stage) is type(self.stages[index])]
+        return alike.index(index), len(alike)
 
     def image_spans(self, budget_images: int) -> Iterator[tuple[int, int]]:
         """For each stage, the first and last image of the budget that it sees; empty for stages that do not train."""

@@ -75,6 +75,9 @@ class Run:
     #: Set by the recipe for the stage that is being applied.
     stage_name: str = ""
     stage_index: int = 0
+    #: This stage is number ``occurrence`` (from 0) of ``occurrences`` stages of its kind.
+    occurrence: int = 0
+    occurrences: int = 1
     first_image: int = 0
     last_image: int = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,11 @@ class Stage(ABC):
         return spec
 
     def prepare(self, run: Run) -> None:  # noqa: B027 (most stages need nothing)
-        """Compute what this stage needs of the teacher and every trial shares; called once, before any trial."""
+        """Compute what this stage needs of the teacher and every trial shares; called before any trial."""
+
+    def preparation(self) -> Hashable:
+        """Of stages with equal values, only one has to ``prepare``."""
+        return type(self)
 
 
 STAGES: Registry[Stage] = Registry("stage", folders=("trainers.compression", "trainers.distillation"))

@@ -17,6 +17,7 @@ from trainers.stage import STAGES
 EXAMPLES: dict[str, Any] = {
     "distil": {"batch": 64, "sampling_steps": 3, "weights": {"output": 0.5}},
     "group": {"groups": 2},
+    "mask": {"ratio": 0.5},
     "prune": {"ratio": 0.4, "rule": "flexible", "criterion": "magnitude"},
     "quantize": {"bits": 4},
     "student": {"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}},
@@ -25,8 +26,8 @@ EXAMPLES: dict[str, Any] = {
 
 
 def sizes_only(spec: ArchSpec) -> ArchSpec:
-    """Which channels share an uneven norm group is known only once they are scored."""
-    return spec.map_layers(lambda name, layer: replace(layer, norm_groups=0))
+    """Which channels share an uneven norm group, and which layers hold the zeros, is known only once all are scored."""
+    return spec.map_layers(lambda name, layer: replace(layer, norm_groups=0, zeros=0.0))
 
 
 def test_every_stage_has_an_example() -> None:

@@ -139,7 +139,7 @@ def test_files_that_are_no_space(place, refused):
             "prune.ratio: must begin above 0 with log, got 0.0.",
         ),
         ({"recipe": [{"prune": {"ratio": {"choice": []}}}]}, "must be a list of at least one choice, got []."),
-        ({"recipe": [{"quantize": {"bits": 3}}]}, "quantize.bits: must be 4, 8 or 32, got 3."),
+        ({"recipe": [{"quantize": {"bits": 3}}]}, "quantize.bits: must be 4, 8, 16 or 32, got 3."),
         ({"recipe": [{"prune": {"ratio": {"float": [0.5, 1.0]}}}]}, "prune.ratio: must be less than 1, got 1.0"),
         ({"objectives": ["fd", "size_mb"]}, "objectives.0: unknown objective 'fd'. Did you mean 'fid'?"),
         ({"sampler": "tpee"}, "sampler: unknown sampler 'tpee'. Did you mean 'tpe'?"),
@@ -443,7 +443,7 @@ def environment(cache_folder: Path) -> dict[str, str]:
     [
         (
             ["search.run", SPACE],
-            "tiny.yaml has 1 mistake:\n  line 1, column 35: quantize.bits: must be 4, 8 or 32",
+            "tiny.yaml has 1 mistake:\n  line 1, column 35: quantize.bits: must be 4, 8, 16 or 32",
         ),
         (["search.best", "."], ". has no front.json and no trials.jsonl."),
         (["search.explore", "."], ". has no front.json and no trials.jsonl."),

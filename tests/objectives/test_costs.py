@@ -12,8 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from objectives import costs
 from trainers.models.arch_spec import ArchSpec, Layer
 from trainers.models.building import empty
+from trainers.models.file_size import file_bytes
+from trainers.models.float16 import names_in_float16
 from trainers.models.networks.unet import Unet
+from trainers.models.quantized import QuantizedWeight
+from trainers.models.stored_bits import weight_shape
 from trainers.models.tracing import example_inputs, spec_of
+from trainers.recipe import Recipe
 
 
 def cifar(channels: tuple[int, ...], attention: tuple[bool, ...]) -> ArchSpec:
@@ -21,16 +26,28 @@ def cifar(channels: tuple[int, ...], attention: tuple[bool, ...]) -> ArchSpec:
     return spec_of(network, sampling_steps=10)
 
 
-def compressed(name: str, layer: Layer) -> Layer:
-    """Every kind of compression somewhere, some with weights that do not fill their last block of scales."""
+def grouped(name: str, layer: Layer) -> Layer:
+    """Uneven norm groups and grouped convolutions, some with weights that do not fill their last block of scales."""
     if layer.kind == "norm" and "norm1" in name:
         quarter = layer.outputs // 4
         return replace(layer, norm_groups=(quarter + 1, quarter - 1, quarter, quarter))
     if layer.kind == "conv" and layer.inputs % 2 == 0 and layer.outputs % 2 == 0:
-        return replace(layer, groups=2, bits=4, format="nf4")
-    if layer.kind == "linear":
-        return replace(layer, bits=8, format="int8")
+        return replace(layer, groups=2)
     return layer
+
+
+RECIPES = {
+    "none": [],
+    "half": [{"bits": 16}],
+    "int8 and the rest half": [{"bits": 8, "rest": 16}],
+    "linear alone": [{"bits": 4, "layers": "linear", "format": "fp4"}],
+    "int8 activations": [{"bits": 8, "activations": 8, "skip": "conv_out"}],
+    "mixed": [{"bits": 4, "where": ["mid", "down_0"]}, {"bits": 8, "layers": "linear", "activations": 8, "rest": 16}],
+}
+
+
+def stored(spec: ArchSpec, recipe: str) -> ArchSpec:
+    return Recipe.parse([{"quantize": options} for options in RECIPES[recipe]]).plan(spec)
 
 
 @pytest.fixture
@@ -55,15 +72,65 @@ def test_published_networks_have_their_known_costs(
     assert costs.stored_bytes(spec) == 4 * parameters
 
 
-@pytest.mark.parametrize("change", [None, compressed])
-def test_costs_equal_the_built_model(small: ArchSpec, change) -> None:  # type: ignore[no-untyped-def]
-    spec = small if change is None else small.map_layers(change)
-    state = empty(spec).state_dict()
-    assert costs.stored_bytes(spec) == sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    if change is None:
-        assert costs.parameters(spec) == sum(tensor.numel() for tensor in state.values())
-    else:
-        assert costs.stored_bytes(spec) < 0.5 * costs.stored_bytes(small)
+@pytest.mark.parametrize("change", [None, grouped])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_costs_equal_the_built_model(small: ArchSpec, change, recipe: str) -> None:  # type: ignore[no-untyped-def]
+    spec = stored(small if change is None else small.map_layers(change), recipe)
+    net = empty(spec)
+    in_half = set(names_in_float16(spec))
+    sizes = {
+        name: tensor.numel() * (2 if name in in_half else tensor.element_size())
+        for name, tensor in net.state_dict().items()
+    }
+    assert costs.stored_bytes(spec) == sum(sizes.values())
+    without = sum(size for name, size in sizes.items() if not name.endswith(".scale"))
+    assert costs.stored_bytes_without_state(spec) == without
+    coded = sum(torch.Size(module.shape).numel() for module in net.modules() if isinstance(module, QuantizedWeight))
+    assert costs.parameters(spec) == coded + sum(parameter.numel() for parameter in net.parameters())
+    assert (costs.stored_bytes(spec) < costs.stored_bytes(small)) == (change is not None or recipe != "none")
+
+
+def test_constants_are_stored_but_no_parameters(small: ArchSpec) -> None:
+    frequencies = Layer(kind="constant", inputs=0, outputs=128, bias=False)
+    spec = small.with_layers({"frequencies": frequencies})
+    assert costs.parameters(spec) == costs.parameters(small)
+    assert costs.stored_bytes(stored(spec, "half")) == costs.stored_bytes(stored(small, "half")) + 4 * 128
+
+
+def test_linear_layers_alone_give_the_published_file_sizes() -> None:
+    """27.39 and 25.89 MiB count codes only; 27.45 and 26.11 are files with the state as bitsandbytes names it."""
+    from bitsandbytes import functional
+    from safetensors.torch import save
+
+    spec = cifar((128, 256), (False, True))
+    linear = [layer for layer in spec.layers.values() if layer.kind == "linear"]
+    assert (len(linear), sum(layer.weights for layer in linear)) == (38, 3_145_728)
+    recipes = [
+        {"bits": 8, "layers": "linear", "rest": 16, "activations": 8},
+        {"bits": 4, "layers": "linear", "rest": 16},
+    ]
+    planned = [Recipe.parse([{"quantize": options}]).plan(spec) for options in recipes]
+    assert [round(costs.stored_bytes_without_state(one) / 2**20, 2) for one in planned] == [27.39, 25.89]
+    assert [round(file_bytes(one) / 2**20, 2) for one in planned] == [27.45, 26.10]
+
+    def theirs(name: str, layer: Layer, bits: int) -> dict[str, torch.Tensor]:
+        weight = torch.zeros(weight_shape(layer), dtype=torch.float16)
+        if layer.kind != "linear":
+            return {f"{name}.weight": weight}
+        if bits == 8:
+            state = {"SCB": torch.zeros(layer.outputs), "weight_format": torch.tensor(0, dtype=torch.uint8)}
+            return {f"{name}.weight": weight.to(torch.int8)} | {f"{name}.{part}": state[part] for part in state}
+        code, quantised = functional.quantize_4bit(weight, blocksize=64, quant_type="nf4")
+        state = quantised.as_dict(packed=True)
+        return {f"{name}.weight": code} | {f"{name}.weight.{part}": state[part].clone() for part in state}
+
+    for bits, published in ((8, 27.45), (4, 26.11)):
+        held: dict[str, torch.Tensor] = {}
+        for name, layer in spec.layers.items():
+            held |= theirs(name, layer, bits)
+            if layer.bias:
+                held[f"{name}.bias"] = torch.zeros(layer.outputs, dtype=torch.float16)
+        assert round(len(save(held)) / 2**20, 2) == published
 
 
 def test_quantised_weights_are_still_parameters(small: ArchSpec) -> None:
@@ -84,5 +151,6 @@ def test_all_costs_of_a_large_network_take_under_a_millisecond() -> None:
     for _ in range(20):
         begun = time.perf_counter()
         costs.parameters(spec), costs.stored_bytes(spec), costs.macs(spec), costs.attention_macs(spec)
+        costs.stored_bytes_without_state(spec)
         taken.append(time.perf_counter() - begun)
     assert min(taken) < 0.001

@@ -1,5 +1,6 @@
 """``--set path=value`` changes one value of a space, wherever it stands."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_without_overrides_the_text_is_kept(tmp_path):
         ("prune.ratio.up_0=0.5", "prune.ratio.up_0: stored nothing, now 0.5"),
         ("prune.criterion.taylor.threshold=0.05",
          "prune.criterion.taylor.threshold: stored {float: [0.0, 0.1]}, now 0.05"),
-        ("prune.criterion.magnitude.threshold=0.05", "prune.criterion.magnitude.threshold: stored nothing, now 0.05"),
+        ("prune.criterion.magnitude.norm=l1", "prune.criterion.magnitude.norm: stored nothing, now l1"),
         ("distil.batch=64", "distil.batch: stored nothing, now 64"),
         ("distil_2.batch=64", "distil_2.batch: stored 8, now 64"),
         ("recipe.3.distil.batch=64", "distil_2.batch: stored 8, now 64"),
@@ -101,3 +102,13 @@ def test_mistakes_name_the_override_in_place_of_a_line(tmp_path, override, messa
         read(tmp_path, override)
     _, found = str(caught.value).splitlines()
     assert found.startswith(f"  (from --set {override}) {message}")
+
+
+def test_a_key_may_hold_dots_itself(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(TEXT.replace("ratio: {mid:", "ratio: {'mid_block.*.conv1': 0.25, mid:"))
+    before, after = Space.read(path), Space.read(path, ["prune.ratio.mid_block.*.conv1=0.5"])
+    for space, expected in ((before, 0.25), (after, 0.5)):
+        values = space.fixed_values(space.random_candidate(random.Random(0)))
+        assert values["prune.ratio.mid_block.*.conv1"] == expected
+    assert len(before.knobs) == len(after.knobs)

@@ -68,7 +68,7 @@ sampler: {tpe: {startup: 3}}
         "line 13, column 84: prune.ratio.up_0: must be a number, got {flaot: [0.0, 0.6]}. "
         "Did you mean the knob 'float' in place of 'flaot'?",
         "line 14, column 7: prune: unknown option 'rato'. Did you mean 'ratio'?",
-        "line 15, column 22: quantize.bits: must be 4, 8 or 32, got 3.",
+        "line 15, column 22: quantize.bits: must be 4, 8, 16 or 32, got 3.",
         "line 15, column 33: quantize.format: must be 'nf4' or 'fp4', got 'nf5'. Leave it out for 'nf4'.",
         "line 16, column 5: quantize_2.bits: is missing.",
         "line 17, column 5: prun: unknown stage 'prun'. Did you mean 'prune'?",
@@ -139,7 +139,7 @@ def test_choices_with_one_name_need_a_knob_inside(tmp_path):
 
 def test_values_between_the_ends_of_a_knob_are_tried_too(tmp_path):
     assert in_recipe(tmp_path, "quantize: {bits: {int: [4, 8]}}") == [
-        "line 4, column 22: quantize.bits: must be 4, 8 or 32, got 5 (inside the knob)"
+        "line 4, column 22: quantize.bits: must be 4, 8, 16 or 32, got 5 (inside the knob)"
     ]
     assert in_recipe(tmp_path, "distil: {batch: {float: [8, 16]}}") == [
         "line 4, column 21: distil.batch: must be a whole number, got 12.9443 (inside the knob)"
@@ -149,8 +149,8 @@ def test_values_between_the_ends_of_a_knob_are_tried_too(tmp_path):
 def test_both_ends_and_all_choices_are_reported(tmp_path):
     found = in_recipe(tmp_path, "quantize: {bits: {choice: [3, 8, 5]}, format: {choice: [nf5, nf4]}}")
     assert [line.partition("quantize")[2] for line in found] == [
-        ".bits: must be 4, 8 or 32, got 3.",
-        ".bits: must be 4, 8 or 32, got 5.",
+        ".bits: must be 4, 8, 16 or 32, got 3.",
+        ".bits: must be 4, 8, 16 or 32, got 5.",
         ".format: must be 'nf4' or 'fp4', got 'nf5'. Leave it out for 'nf4'.",
     ]
 
@@ -183,7 +183,7 @@ def test_both_ends_and_all_choices_are_reported(tmp_path):
             "student.network.unet.channels: must be at least 1 long, got [].",
         ),
         ("int: [1, 2]", "recipe.0: must be a stage or a choice of stages, got {int: [1, 2]}."),
-        ("choice: [{quantize: {bits: 3}}, null]", "recipe.0.quantize.bits: must be 4, 8 or 32, got 3."),
+        ("choice: [{quantize: {bits: 3}}, null]", "recipe.0.quantize.bits: must be 4, 8, 16 or 32, got 3."),
     ],
 )
 def test_recipes_that_are_wrong(tmp_path, entry, expected):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import Tensor
 
 from trainers.errors import UserError
+from trainers.models import float16
 from trainers.models.arch_spec import ArchSpec, Layer
 from trainers.models.building import assembled
 
 if TYPE_CHECKING:
     from trainers.compression.group import Group
     from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
 
 
-def planned(spec: ArchSpec, *, groups: int | Literal["max"]) -> ArchSpec:
+def planned(spec: ArchSpec, *, groups: int | Literal["max"], init: str) -> ArchSpec:
     """The spec with every dense convolution split that can be.
 
     Raises:
@@ -25,10 +28,11 @@ def planned(spec: ArchSpec, *, groups: int | Literal["max"]) -> ArchSpec:
     """
     if groups == 1:
         return spec
-    if any(layer.bits != 32 for layer in spec.layers.values()):
+    if any(layer.bits not in (32, 16) for layer in spec.layers.values()):
         raise UserError("weights are quantised already. Put group before quantize.")
     split = {
-        name: replace(layer, groups=count)
+        # Fresh weights have no zeros to keep.
+        name: replace(layer, groups=count, zeros=layer.zeros if init == "dense" else 0.0)
         for name, layer in spec.layers.items()
         if (count := _count(layer, groups)) > 1
     }
@@ -39,22 +43,28 @@ def planned(spec: ArchSpec, *, groups: int | Literal["max"]) -> ArchSpec:
     return spec.with_layers(split)
 
 
-def grouped(stage: Group, model: DiffusionModel, *, groups: int | Literal["max"]) -> DiffusionModel:
-    """The model with those convolutions split; each keeps the block diagonal of its dense weights."""
-    spec = planned(model.spec, groups=groups)
-    convolutions = [name for name, layer in spec.layers.items() if layer.kind == "conv"]
+def grouped(stage: Group, model: DiffusionModel, run: Run) -> DiffusionModel:
+    """The model with those convolutions split."""
+    spec = planned(model.spec, groups=stage.groups, init=stage.init)
+    convolutions = [name for name, layer in spec.layers.items() if layer.is_conv]
     split = [name for name in convolutions if spec.layers[name].groups != model.spec.layers[name].groups]
-    note = {"what": "group convolutions", "asked": len(convolutions), "achieved": len(split)}
+    note: dict[str, Any] = {"what": "group convolutions", "asked": len(convolutions), "achieved": len(split)}
     if not split:
-        return model.after(stage, notes=(note,) if groups != 1 else ())
+        note["note"] = f"none split: no two channel counts are both divisible by {stage.groups} any more"
+        return model.after(stage, notes=(note,) if stage.groups != 1 else ())
     state = dict(model.net.state_dict())
     for name in split:
-        state[f"{name}.weight"] = _block_diagonal(state[f"{name}.weight"].detach(), spec.layers[name].groups)
-    return model.after(stage, net=assembled(spec, state), spec=spec, notes=(note,))
+        layer = spec.layers[name]
+        weight = state[f"{name}.weight"].detach()
+        state[f"{name}.weight"] = _block_diagonal(weight, layer)
+        if stage.init == "scratch":
+            generator = run.generator("scratch", name)
+            state |= {f"{name}.{part}": fresh.to(weight) for part, fresh in _fresh(layer, weight, generator).items()}
+    return model.after(stage, net=assembled(spec, float16.rounded(spec, state)), spec=spec, notes=(note,))
 
 
 def _count(layer: Layer, groups: int | Literal["max"]) -> int:
-    if layer.kind != "conv" or layer.groups != 1:
+    if not layer.is_conv or layer.groups != 1:
         return 1
     common = math.gcd(layer.inputs, layer.outputs)
     if groups == "max":
@@ -70,7 +80,20 @@ def _divides_originally(spec: ArchSpec, groups: int | Literal["max"]) -> bool:
     return any(_count(layer, groups) > 1 for layer in original.layers.values())
 
 
-def _block_diagonal(weight_OIHW: Tensor, groups: int) -> Tensor:
-    outputs, inputs = weight_OIHW.shape[0] // groups, weight_OIHW.shape[1] // groups
-    parts = weight_OIHW.unflatten(0, (groups, outputs)).unflatten(2, (groups, inputs))
-    return parts.diagonal(dim1=0, dim2=2).movedim(-1, 0).flatten(0, 1).contiguous()
+def _block_diagonal(weight: Tensor, layer: Layer) -> Tensor:
+    """The weights between channels of one group: (outputs, inputs / groups, H, W), inputs first when transposed."""
+    rows, columns = (count // layer.groups for count in weight.shape[:2])
+    blocks = weight.unflatten(0, (layer.groups, rows)).unflatten(2, (layer.groups, columns))
+    return blocks.diagonal(dim1=0, dim2=2).movedim(-1, 0).flatten(0, 1).contiguous()
+
+
+def _fresh(layer: Layer, weight: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """What torch's own initialisation gives: uniform within 1 / sqrt(weights that one output reads)."""
+    # Of a transposed convolution, too, torch counts the second axis, which holds its outputs.
+    counted = layer.outputs if layer.kind == "conv_transpose" else layer.inputs
+    bound = 1 / math.sqrt(counted // layer.groups * layer.kernel)
+    shape = (weight.shape[0], weight.shape[1] // layer.groups, *weight.shape[2:])
+    fresh = {"weight": torch.rand(shape, generator=generator) * 2 * bound - bound}
+    if layer.bias:
+        fresh["bias"] = torch.rand(layer.outputs, generator=generator) * 2 * bound - bound
+    return fresh

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,66 +10,76 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from trainers.compression._asked import Loss, Rules, asked_ratios, loss_of
+from trainers.compression._norm_groups import thinned, thinned_evenly
 from trainers.compression.channels import CoupledGroup, Side, coupled_groups, removal_indices
 from trainers.errors import UserError
 from trainers.models.arch_spec import ArchSpec, Layer
 from trainers.models.building import assembled
 
 if TYPE_CHECKING:
-    from trainers.compression.criteria.criterion import Criterion
     from trainers.compression.prune import Prune
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
 
 
-def planned(spec: ArchSpec, *, ratio: float | Mapping[str, float], rule: str) -> ArchSpec:
+def planned(stage: Prune, spec: ArchSpec) -> ArchSpec:
     """The spec after pruning; which channels go does not matter for its sizes.
 
     With the ``flexible`` rule the sizes of uneven norm groups are known only once channels are scored; until then they
     are written as even as they can be.
     """
-    groups = _groups(spec)
-    counts = _removed_counts(groups, _block_ratios(spec, ratio), rule)
+    _check_prunable(spec)
+    groups = coupled_groups(spec)
+    losses = _losses(stage, spec, groups)
     lost: dict[tuple[str, Side], int] = {}
     for group in groups:
-        for member in group.members if counts[group.name] else ():
+        for member in group.members if losses[group.name].count else ():
             side = (member.layer, member.side)
-            lost[side] = lost.get(side, 0) + counts[group.name]
+            lost[side] = lost.get(side, 0) + losses[group.name].count
     changed = {}
-    for name, layer in spec.layers.items():
-        inputs, outputs = lost.get((name, "in"), 0), lost.get((name, "out"), 0)
-        if inputs or outputs:
-            changed[name] = _smaller(layer, inputs, outputs, rule)
-    return spec.with_layers(changed)
+    for name in dict.fromkeys(layer for layer, _ in lost):
+        layer = spec.layers[name]
+        inputs, outputs = (lost.get((name, side), 0) for side in ("in", "out"))
+        if layer.is_norm:
+            changed[name] = thinned_evenly(layer, layer.outputs - outputs, **_norm_rules(stage))
+        else:
+            changed[name] = replace(layer, inputs=layer.inputs - inputs, outputs=layer.outputs - outputs)
+    return _with_heads(spec.with_layers(changed), groups, losses)
 
 
-def pruned(
-    stage: Prune,
-    model: DiffusionModel,
-    run: Run,
-    *,
-    ratio: float | Mapping[str, float],
-    rule: str,
-    criterion: Criterion,
+def pruned(stage: Prune, model: DiffusionModel, run: Run) -> DiffusionModel:
+    """The model without the channels that the criterion scores lowest."""
+    _check_prunable(model.spec)
+    groups = coupled_groups(model.spec)
+    asked = asked_ratios(model.spec, groups, stage.ratio)
+    losses = _losses(stage, model.spec, groups)
+    notes = tuple(_note(group, asked[group.name], losses[group.name]) for group in groups if asked[group.name])
+    losing = [group for group in groups if losses[group.name].count]
+    rounds = [[group] for group in losing] if stage.greedy else [losing] if losing else []
+    smaller = model
+    for names in rounds:
+        smaller = _without_lowest(stage, smaller, run, [group.name for group in names], losses)
+    return model.after(stage, net=smaller.net, spec=smaller.spec, notes=notes, survivors=smaller.survivors)
+
+
+def _without_lowest(
+    stage: Prune, model: DiffusionModel, run: Run, names: list[str], losses: Mapping[str, Loss]
 ) -> DiffusionModel:
-    """The model without the channels that ``criterion`` scores lowest."""
-    groups = _groups(model.spec)
-    ratio_of = _block_ratios(model.spec, ratio)
-    counts = _removed_counts(groups, ratio_of, rule)
-    notes = tuple(_note(group, ratio_of[group.block], counts[group.name]) for group in groups if ratio_of[group.block])
-    if not any(counts.values()):
-        return model.after(stage, notes=notes)
+    """The model after these groups lost their lowest channels, all scored on the model as it is now."""
     from trainers.compression._scoring import group_scores
 
-    scores = group_scores(model, run, criterion=criterion, groups=[group for group in groups if counts[group.name]])
-    kept = {name: _kept(groups_by_name(groups)[name], score_C, counts[name], rule) for name, score_C in scores.items()}
-    spec, state = without(model.spec, model.net.state_dict(), groups, kept, rule=rule)
-    return model.after(stage, net=assembled(spec, state), spec=spec, notes=notes)
-
-
-def groups_by_name(groups: tuple[CoupledGroup, ...]) -> dict[str, CoupledGroup]:
-    """The groups under their names."""
-    return {group.name: group for group in groups}
+    groups = coupled_groups(model.spec)
+    losing = [group for group in groups if group.name in names]
+    scores = group_scores(model, run, criterion=stage.criterion, groups=losing)
+    kept = {name: kept_channels(score_C, losses[name]) for name, score_C in scores.items()}
+    spec, state = without(model.spec, model.net.state_dict(), groups, kept, **_norm_rules(stage))
+    spec = _with_heads(spec, groups, {name: losses[name] for name in kept})
+    survivors = dict(model.survivors)
+    for group in losing:
+        before = survivors.get(group.name, range(group.width))
+        survivors[group.name] = tuple(before[index] for index in kept[group.name].tolist())
+    return replace(model, net=assembled(spec, state), spec=spec, survivors=survivors)
 
 
 def without(
@@ -79,46 +88,73 @@ def without(
     groups: tuple[CoupledGroup, ...],
     kept: Mapping[str, Tensor],
     *,
-    rule: str,
+    keeps_count: bool,
+    is_zeroed: bool = False,
 ) -> tuple[ArchSpec, dict[str, Tensor]]:
-    """Spec and weights with only the ``kept`` channels of each group."""
+    """Spec and weights with only the ``kept`` channels of each group; for the norms' groups see ``thinned``."""
     indices = removal_indices(groups, kept, spec)
     state = {name: tensor.detach() for name, tensor in state.items()}
     layers = {}
-    for name in {layer for layer, _ in indices}:
+    for name in dict.fromkeys(layer for layer, _ in indices):
         layer = spec.layers[name]
         outputs, inputs = indices.get((name, "out")), indices.get((name, "in"))
         weight = state[f"{name}.weight"]
-        if outputs is not None and layer.kind == "embedding":
-            weight = weight[:, outputs]
-        elif outputs is not None:
-            weight = weight[outputs]
+        if outputs is not None:
+            weight = weight.index_select(layer.output_axis, outputs.to(weight.device))
             if layer.bias:
-                state[f"{name}.bias"] = state[f"{name}.bias"][outputs].clone()
+                state[f"{name}.bias"] = state[f"{name}.bias"].index_select(0, outputs.to(weight.device))
         if inputs is not None:
-            weight = weight[:, inputs]
-        state[f"{name}.weight"] = weight.clone()
-        layers[name] = _resized(layer, inputs, outputs, rule)
-    smaller = spec.with_layers(layers)
-    _keep_softmax_scale(spec, smaller, state)
-    return smaller, state
+            weight = weight.index_select(1 - layer.output_axis, inputs.to(weight.device))
+        state[f"{name}.weight"] = weight.contiguous()
+        if layer.is_norm:
+            assert outputs is not None
+            layers[name] = thinned(layer, outputs, keeps_count=keeps_count, is_zeroed=is_zeroed)
+        else:
+            layers[name] = _smaller(layer, inputs, outputs)
+    _keep_softmax_scale(groups, kept, state)
+    return spec.with_layers(layers), state
 
 
-def _keep_softmax_scale(before: ArchSpec, after: ArchSpec, state: dict[str, Tensor]) -> None:
+def kept_channels(score_C: Tensor, loss: Loss) -> Tensor:
+    """The channels that stay, sorted: the best of each part, in whole units."""
+    score_PU = score_C.view(loss.parts, -1, loss.unit).sum(dim=2)
+    stays_PU = torch.ones_like(score_PU, dtype=torch.bool)
+    lowest_PU = score_PU.argsort(dim=1, stable=True)[:, : loss.count // loss.parts // loss.unit]
+    stays_PU.scatter_(1, lowest_PU, False)
+    return stays_PU[:, :, None].expand(-1, -1, loss.unit).flatten().nonzero().flatten()
+
+
+def _keep_softmax_scale(groups: tuple[CoupledGroup, ...], kept: Mapping[str, Tensor], state: dict[str, Tensor]) -> None:
     """Attention divides by the root of its head width; a narrower head would sharpen it, so queries make up for it."""
-    for attention in before.attentions:
-        widths = [spec.layers[attention.query].outputs for spec in (before, after)]
-        if widths[0] != widths[1]:
-            for part in ("weight", "bias"):
-                if f"{attention.query}.{part}" in state:
-                    state[f"{attention.query}.{part}"] *= math.sqrt(widths[1] / widths[0])
+    for group in groups:
+        if group.heads and group.name in kept:
+            head = kept[group.name] // (group.width // group.heads)
+            width = int((head == head[0]).sum())
+            if width * group.heads != group.width:
+                for part in ("weight", "bias"):
+                    if f"{group.name}.{part}" in state:
+                        name = f"{group.name}.{part}"
+                        state[name] = state[name] * math.sqrt(width * group.heads / group.width)
 
 
-def _resized(layer: Layer, inputs: Tensor | None, outputs: Tensor | None, rule: str) -> Layer:
-    if layer.kind == "norm":
-        assert outputs is not None
-        norm_groups = layer.norm_groups if rule == "paper" else _surviving_groups(layer, outputs)
-        return replace(layer, inputs=len(outputs), outputs=len(outputs), norm_groups=norm_groups)
+def _with_heads(spec: ArchSpec, groups: tuple[CoupledGroup, ...], losses: Mapping[str, Loss]) -> ArchSpec:
+    """Attentions that lost whole heads have fewer."""
+    lost = {
+        group.name: losses[group.name].count // losses[group.name].unit
+        for group in groups
+        if group.heads and group.name in losses and losses[group.name].unit > 1
+    }
+    if not lost:
+        return spec
+    return replace(
+        spec,
+        attentions=tuple(
+            replace(attention, heads=attention.heads - lost.get(attention.query, 0)) for attention in spec.attentions
+        ),
+    )
+
+
+def _smaller(layer: Layer, inputs: Tensor | None, outputs: Tensor | None) -> Layer:
     return replace(
         layer,
         inputs=layer.inputs if inputs is None else len(inputs),
@@ -126,75 +162,22 @@ def _resized(layer: Layer, inputs: Tensor | None, outputs: Tensor | None, rule: 
     )
 
 
-def _surviving_groups(layer: Layer, kept_C: Tensor) -> int | tuple[int, ...]:
-    """Sizes of the norm groups after pruning; their number when they are equal. Groups that lost all are gone."""
-    edges = (0, *itertools.accumulate(_sizes(layer)))
-    sizes = tuple(
-        size for first, last in itertools.pairwise(edges) if (size := int(((kept_C >= first) & (kept_C < last)).sum()))
-    )
-    return len(sizes) if len(set(sizes)) == 1 else sizes
+def _losses(stage: Prune, spec: ArchSpec, groups: tuple[CoupledGroup, ...]) -> dict[str, Loss]:
+    asked = asked_ratios(spec, groups, stage.ratio)
+    rules = Rules(rule=stage.rule, round_to=stage.round_to, heads=stage.heads)
+    return {group.name: loss_of(group, asked[group.name], rules) for group in groups}
 
 
-def _sizes(layer: Layer) -> tuple[int, ...]:
-    if isinstance(layer.norm_groups, tuple):
-        return layer.norm_groups
-    return (layer.outputs // layer.norm_groups,) * layer.norm_groups
+def _norm_rules(stage: Prune) -> dict[str, bool]:
+    return {"keeps_count": stage.rule == "paper", "is_zeroed": stage.statistics == "zeroed"}
 
 
-def _smaller(layer: Layer, inputs: int, outputs: int, rule: str) -> Layer:
-    if layer.kind != "norm":
-        return replace(layer, inputs=layer.inputs - inputs, outputs=layer.outputs - outputs)
-    width = layer.outputs - outputs
-    norm_groups = layer.norm_groups
-    if rule == "flexible":
-        count = min(width, norm_groups if isinstance(norm_groups, int) else len(norm_groups))
-        norm_groups = tuple(width // count + (place < width % count) for place in range(count))
-    return replace(layer, inputs=width, outputs=width, norm_groups=norm_groups)
-
-
-def _groups(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
-    reshaped = [name for name, layer in spec.layers.items() if layer.groups > 1 or layer.bits != 32]
+def _check_prunable(spec: ArchSpec) -> None:
+    reshaped = [name for name, layer in spec.layers.items() if layer.groups > 1 or layer.bits not in (32, 16)]
     if reshaped:
         raise UserError(f"{reshaped[0]} is grouped or quantised already. Put prune before group and quantize.")
-    return coupled_groups(spec)
 
 
-def _block_ratios(spec: ArchSpec, ratio: float | Mapping[str, float]) -> dict[str, float]:
-    blocks = spec.network.blocks()
-    if not isinstance(ratio, Mapping):
-        return dict.fromkeys(blocks, ratio)
-    from trainers.registry import suggestion
-
-    unknown = [block for block in ratio if block not in blocks]
-    if unknown:
-        raise UserError(
-            "\n".join(f"ratio: this network has no block {block!r}. {suggestion(block, blocks)}" for block in unknown)
-        )
-    return dict.fromkeys(blocks, 0.0) | dict(ratio)
-
-
-def _removed_counts(groups: tuple[CoupledGroup, ...], ratio_of: Mapping[str, float], rule: str) -> dict[str, int]:
-    counts = {}
-    for group in groups:
-        # The tolerance keeps 0.29999999999999998 * 10 from losing a channel that was asked for.
-        sections = group.sections if rule == "paper" or group.is_attention else 1
-        per_section = math.floor(ratio_of[group.block] * (group.width // sections) + 1e-9)
-        counts[group.name] = sections * min(per_section, group.width // sections - 1)
-    return counts
-
-
-def _kept(group: CoupledGroup, score_C: Tensor, count: int, rule: str) -> Tensor:
-    """Channels that stay: the best of each section where sections stay equal, else the best of all."""
-    sections = group.sections if rule == "paper" or group.is_attention else 1
-    score_SN = score_C.view(sections, -1)
-    stays_SN = torch.ones_like(score_SN, dtype=torch.bool)
-    lowest_SN = score_SN.argsort(dim=1, stable=True)[:, : count // sections]
-    stays_SN.scatter_(1, lowest_SN, False)
-    return stays_SN.flatten().nonzero().flatten()
-
-
-def _note(group: CoupledGroup, asked: float, count: int) -> dict[str, Any]:
-    note: dict[str, Any] = {"what": f"prune {group.name}", "asked": asked, "achieved": round(count / group.width, 6)}
-    if asked and not count:
-        note["note"] = f"kept whole: {group.width} channels in {group.sections} equal sections cannot lose so few"
-    return note
+def _note(group: CoupledGroup, asked: float, loss: Loss) -> dict[str, Any]:
+    note = {"what": f"prune {group.name}", "asked": asked, "achieved": round(loss.count / group.width, 6)}
+    return note | ({"note": loss.reason} if loss.reason else {})

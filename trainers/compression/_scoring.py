@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from trainers.compression._gradients import kept_sums
 from trainers.compression._importance import importance_of
-from trainers.compression._sides import Sides, member_sides, side_matrix
+from trainers.compression._mixing import mixed_gradients
+from trainers.compression._sides import Place, member_places, norm_places, parts_of, side_matrix
 from trainers.compression.channels import CoupledGroup
+from trainers.compression.criteria.criterion import Criterion, GradientCriterion
 
 if TYPE_CHECKING:
-    from trainers.compression.criteria.criterion import Criterion
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
 
@@ -21,26 +23,52 @@ if TYPE_CHECKING:
 def group_scores(
     model: DiffusionModel, run: Run, *, criterion: Criterion, groups: Sequence[CoupledGroup]
 ) -> dict[str, Tensor]:
-    """Group name -> score of each of its channels; the lowest go first."""
-    score_of = _side_scores(model, run, criterion=criterion, sides=member_sides(groups))
-    return {group.name: _summed(group, score_of, is_additive=criterion.is_additive) for group in groups}
+    """Group name -> score of each of its channels; the lowest go first.
+
+    Raises:
+        FloatingPointError: when a score is NaN or infinite, which sorting would take for the highest.
+    """
+    score_of = _part_scores(model, run, criterion=criterion, groups=groups)
+    scores = {}
+    for group in groups:
+        leading = norm_places(group, model.spec) if criterion.led_by_norm else []
+        places = leading or member_places(group)
+        scores[group.name] = _summed(places, score_of, width=group.width, is_additive=criterion.is_additive)
+        if not torch.isfinite(scores[group.name]).all():
+            raise FloatingPointError(f"the model's scores of {group.name} are not finite; it has diverged")
+    return scores
 
 
-def _side_scores(model: DiffusionModel, run: Run, *, criterion: Criterion, sides: Sides) -> dict[str, Tensor]:
-    if criterion.needs_gradient:
-        return importance_of(model, run, criterion).scores(criterion.threshold)
-    state = model.net.state_dict()
-    return {
-        f"{layer}:{side}": criterion.score(
-            side_matrix(state, model.spec.layers[layer], layer, side), None, run.generator("score", layer, side)
-        )
-        for layer, side in sides
-    }
+def prepare(run: Run, criterion: Criterion) -> None:
+    """Compute what ``criterion`` needs of the teacher at the first pruning; trials then find it in the cache."""
+    if isinstance(criterion, GradientCriterion):
+        if criterion.teacher_share(run):
+            kept_sums(run.teacher, run, criterion)
+        else:
+            importance_of(run.teacher, run, criterion)
 
 
-def _summed(group: CoupledGroup, score_of: dict[str, Tensor], *, is_additive: bool) -> Tensor:
-    total_C = torch.zeros(group.width)
-    for member in group.members:
-        score_C = score_of[f"{member.layer}:{member.side}"][member.offset : member.offset + group.width].cpu()
+def _part_scores(
+    model: DiffusionModel, run: Run, *, criterion: Criterion, groups: Sequence[CoupledGroup]
+) -> dict[str, Tensor]:
+    """``layer:part`` -> score of each channel."""
+    gradients: Mapping[str, Tensor] | None = None
+    if isinstance(criterion, GradientCriterion):
+        if not criterion.teacher_share(run):
+            return importance_of(model, run, criterion).scores(criterion.threshold)
+        gradients = mixed_gradients(model, run, criterion)
+    weights, layers = model.net.state_dict(), model.spec.layers
+    scores = {}
+    for name, part in parts_of(groups, model.spec):
+        weight_CK = side_matrix(weights, layers[name], name, part)
+        gradient_CK = side_matrix(gradients, layers[name], name, part) if gradients is not None else None
+        scores[f"{name}:{part}"] = criterion.score(weight_CK, gradient_CK, run.generator("score", name, part))
+    return scores
+
+
+def _summed(places: Sequence[Place], score_of: Mapping[str, Tensor], *, width: int, is_additive: bool) -> Tensor:
+    total_C = torch.zeros(width)
+    for layer, part, offset in places:
+        score_C = score_of[f"{layer}:{part}"][offset : offset + width].cpu()
         total_C += score_C if is_additive else score_C / score_C.mean().clamp_min(1e-12)
     return total_C

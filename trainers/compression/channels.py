@@ -6,14 +6,17 @@ input channels of others. Such a coupled group can only lose a channel in all of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainers.models.arch_spec import ArchSpec
+    from trainers.models.network import Network
 
 Side = Literal["in", "out"]
 
@@ -37,28 +40,31 @@ class CoupledGroup:
     Args:
         name: The layer that first produces them.
         block: The block of that layer: ``down_0``, ``mid``, ``up_1``, ``time``.
+        macro_block: Its macro-block: ``I``, ``D0``, ``M1``, ``U0``, ``O``.
         width: Number of channels.
-        sections: Equal parts that must stay equal under the ``paper`` rule (norm groups), or under any rule when
-            ``is_attention`` (heads).
-        is_attention: Whether these are the query, key and value widths of an attention.
+        norm_groups: The most equal groups that a norm over these channels has; 1 without a norm, or when they are
+            uneven.
+        heads: Of an attention, when these are its query, key and value widths; else 0.
     """
 
     name: str
     block: str
+    macro_block: str
     width: int
-    sections: int
-    is_attention: bool
+    norm_groups: int
+    heads: int
     members: tuple[Member, ...]
 
 
 def coupled_groups(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
     """All groups that may lose channels, in the order in which the network produces them.
 
-    The channels of the images are in none of them. Traced on the meta device, once per structure.
+    The channels of the images, of the timestep's encoding and of a condition are in none of them. Traced once per
+    network, on the meta device; pruning changes widths and offsets but never who belongs together.
     """
     key = spec.structure()
     if key not in _known:
-        _known[key] = _traced(spec)
+        _known[key] = _at_present(spec)
     return _known[key]
 
 
@@ -92,74 +98,127 @@ def removal_indices(
 _known: dict[Any, tuple[CoupledGroup, ...]] = {}
 
 
-def _traced(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
+def _at_present(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
+    """The groups of the network with the widths that are left of them.
+
+    On each side of a layer the runs of channels keep their order, so a run begins where those before it now end.
+    """
+    traced = _traced(spec.network)
+    width_of = {name: spec.layers[name].outputs // multiple for name, _, multiple, _ in traced}
+    runs: dict[tuple[str, Side], list[tuple[int, int, str]]] = {}
+    for name, original, _, members in traced:
+        for member in members:
+            runs.setdefault((member.layer, member.side), []).append((member.offset, original, name))
+    moved: dict[tuple[str, Side, int], int] = {}
+    for (layer, side), found in runs.items():
+        lost = 0
+        for offset, original, name in sorted(found):
+            moved[layer, side, offset] = offset - lost
+            lost += original - width_of[name]
+    heads = {attention.query: attention.heads for attention in spec.attentions}
+    groups = []
+    for name, _, _, members in traced:
+        norms = (spec.layers[member.layer].norm_groups for member in members if spec.layers[member.layer].is_norm)
+        counts = [count for count in norms if isinstance(count, int) and count and width_of[name] % count == 0]
+        groups.append(
+            CoupledGroup(
+                name=name,
+                block=spec.network.block_of(name),
+                macro_block=spec.network.macro_block_of(name),
+                width=width_of[name],
+                norm_groups=max(counts, default=1),
+                heads=next((heads[member.layer] for member in members if member.layer in heads), 0)
+                if any(member.side == "out" and member.layer in heads for member in members)
+                else 0,
+                members=tuple(
+                    Member(member.layer, member.side, moved[member.layer, member.side, member.offset])
+                    for member in members
+                ),
+            )
+        )
+    return tuple(groups)
+
+
+_Traced = tuple[str, int, int, tuple[Member, ...]]
+"""Name, width, how often the width is in the outputs of the layer of that name, and members."""
+
+
+@lru_cache(maxsize=64)
+def _traced(network: Network) -> tuple[_Traced, ...]:
     import torch
     from torch_pruning import DependencyGraph
 
-    from trainers.models.building import empty
-    from trainers.models.tracing import example_inputs
+    from trainers.models.tracing import example_inputs, spec_of
 
-    net = empty(spec)
+    spec = spec_of(network, sampling_steps=1)
+    with torch.device("meta"):
+        net = network.build()
     graph = DependencyGraph()
     graph.build_dependency(
         net,
-        example_inputs=example_inputs(spec.network),
-        forward_fn=lambda net, inputs: spec.network.call(net, *inputs),
+        example_inputs=example_inputs(network),
+        forward_fn=lambda net, inputs: network.call(net, *inputs),
         verbose=False,
     )
     name_of = {module: name for name, module in net.named_modules()}
     order = {name: place for place, name in enumerate(spec.layers)}
-    last = _image_layers(spec, order)
-    groups = []
-    for traced in graph.get_all_groups(root_module_types=[torch.nn.Conv2d, torch.nn.Linear]):
-        members = _members(traced, name_of, spec)
-        producers = [member.layer for member in members if member.side == "out" and _produces(spec, member.layer)]
-        if not last.isdisjoint(producers):
-            continue
-        first = min(producers, key=order.__getitem__)
-        groups.append(_group(spec, first, members))
-    return tuple(sorted(groups, key=lambda group: order[group.name]))
+    # Its outputs are the image's channels.
+    last = max((name for name, layer in spec.layers.items() if layer.is_conv), key=order.__getitem__)
+    gated = network.gated(net)
+    found = {}
+    roots = [torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear]
+    for traced in graph.get_all_groups(root_module_types=roots):
+        for first, members in _runs(_tied_channels(traced, name_of, spec, gated), spec, order):
+            if first == last:
+                continue
+            own = [member for member in members if (member.layer, member.side) == (first, "out")]
+            width, rest = divmod(spec.layers[first].outputs, len(own))
+            if first in found or rest:
+                raise NotImplementedError(f"the outputs of {first} are tied to different layers; pruning cannot follow")
+            found[first] = (first, width, len(own), members)
+    return tuple(sorted(found.values(), key=lambda group: order[group[0]]))
 
 
-def _group(spec: ArchSpec, first: str, members: tuple[Member, ...]) -> CoupledGroup:
-    width = spec.layers[first].outputs
-    heads = {attention.query: attention.heads for attention in spec.attentions}
-    head_counts = [heads[member.layer] for member in members if member.side == "out" and member.layer in heads]
-    norms = [spec.layers[member.layer] for member in members if spec.layers[member.layer].kind == "norm"]
-    counts = [norm.norm_groups for norm in norms if isinstance(norm.norm_groups, int)]
-    sections = head_counts[0] if head_counts else max(counts, default=1)
-    return CoupledGroup(
-        name=first,
-        block=spec.network.block_of(first),
-        width=width,
-        sections=sections if width % sections == 0 else 1,
-        is_attention=bool(head_counts),
-        members=members,
-    )
+_Channel = tuple[str, Side, int]
 
 
-def _members(traced: Any, name_of: Mapping[nn.Module, str], spec: ArchSpec) -> tuple[Member, ...]:
-    members = []
+def _tied_channels(
+    traced: Any, name_of: Mapping[nn.Module, str], spec: ArchSpec, gated: Collection[str]
+) -> list[set[_Channel]]:
+    """Channels of layers that can only go together, read off one of torch_pruning's groups."""
+    channels_of: dict[int, set[_Channel]] = {}
     for dependency, indices, roots in ((item.dep, item.idxs, item.root_idxs) for item in traced):
         name = name_of.get(dependency.target.module, "")
         if name not in spec.layers:
             continue
-        is_norm = spec.layers[name].kind == "norm"
-        side: Side = "out" if is_norm or "out" in dependency.handler.__name__ else "in"
-        offsets: dict[int, int] = {}
+        is_one_sided = spec.layers[name].is_norm or spec.layers[name].kind == "embedding"
+        side: Side = "out" if is_one_sided or "out" in dependency.handler.__name__ else "in"
         for index, root in zip(indices, roots, strict=True):
-            offsets[index - root] = offsets.get(index - root, 0) + 1
-        width = max(roots) + 1
-        if any(count != width for count in offsets.values()):
-            raise NotImplementedError(f"the channels of {name} are not tied in one run; pruning cannot follow them")
-        members += [Member(name, side, offset) for offset in sorted(offsets)]
-    return tuple(dict.fromkeys(members))
+            channels_of.setdefault(root, set()).add((name, side, index))
+            if name in gated and side == "out":
+                # torch_pruning loses the first of two halves that are multiplied.
+                half = spec.layers[name].outputs // 2
+                channels_of[root].add((name, side, (index + half) % (2 * half)))
+    tied: dict[_Channel, set[_Channel]] = {}
+    for channels in channels_of.values():
+        merged = set(channels).union(*(tied[channel] for channel in channels if channel in tied))
+        tied.update(dict.fromkeys(merged, merged))
+    return list({id(channels): channels for channels in tied.values()}.values())
 
 
-def _produces(spec: ArchSpec, layer: str) -> bool:
-    return spec.layers[layer].kind != "norm"
-
-
-def _image_layers(spec: ArchSpec, order: Mapping[str, int]) -> set[str]:
-    """The layer that draws the image; its outputs are the image's channels."""
-    return {max((name for name in order if spec.layers[name].kind.startswith("conv")), key=order.__getitem__)}
+def _runs(
+    tied: Iterable[set[_Channel]], spec: ArchSpec, order: Mapping[str, int]
+) -> Iterator[tuple[str, tuple[Member, ...]]]:
+    """First producer and members of each longest run of neighbouring channels that are tied in the same way."""
+    placed = []
+    for channels in tied:
+        producers = [channel for channel in channels if channel[1] == "out" and spec.layers[channel[0]].is_product]
+        first, _, index = min(producers, key=lambda channel: (order[channel[0]], channel[2]))
+        pattern = sorted((order[layer], side, layer, place - index) for layer, side, place in channels)
+        placed.append((order[first], index, first, pattern))
+    placed.sort(key=lambda found: found[:2])
+    for _, run in itertools.groupby(
+        enumerate(placed), key=lambda found: (found[1][2], found[1][3], found[1][1] - found[0])
+    ):
+        (_, (_, start, first, pattern)), *_ = run
+        yield first, tuple(Member(layer, side, start + offset) for _, side, layer, offset in pattern)

@@ -18,21 +18,23 @@ if TYPE_CHECKING:
 @STAGES.register("group")
 @dataclass(frozen=True, kw_only=True)
 class Group(Stage):
-    """Splits every convolution whose two channel counts divide; the others stay dense and are reported.
+    """Splits every convolution, transposed ones too, whose two channel counts divide; the others stay dense.
 
     Args:
-        groups: Number of groups, or ``max`` for the largest number that divides both counts of a layer. The grouped
-            weights start as the block diagonal of the dense ones.
+        groups: Number of groups, or ``max`` for the largest number that divides both counts of a layer.
+        init: ``dense`` starts from the block diagonal of the dense weights; ``scratch`` from fresh weights, for such a
+            network that is to be trained from scratch.
     """
 
     groups: PositiveInt | Literal["max"] = 1
+    init: Literal["dense", "scratch"] = "dense"
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
         from trainers.compression import _grouping
 
-        return _grouping.planned(spec, groups=self.groups)
+        return _grouping.planned(spec, groups=self.groups, init=self.init)
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
         from trainers.compression import _grouping
 
-        return _grouping.grouped(self, model, groups=self.groups)
+        return _grouping.grouped(self, model, run)

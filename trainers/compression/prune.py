@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from trainers.compression.criteria.criterion import CRITERIA, Criterion
 from trainers.compression.criteria.diff_pruning import DiffPruning
+from trainers.errors import UserError
 from trainers.stage import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -24,30 +26,53 @@ Ratio = Annotated[float, Field(ge=0, lt=1)]
 class Prune(Stage):
     """Removes channels; the student keeps the teacher's remaining weights.
 
+    Channels go in coupled groups, together in every layer that a skip, a concatenation, an attention or the time
+    embedding ties them to. The widths inside each residual block and each attention's query, key and value width are
+    groups of their own. The channels of the image are never removed.
+
     Args:
-        ratio: Share of channels to remove: one number for all blocks, or one per block (``down_0``, ``mid``, ``up_0``,
-            ``time`` ...; blocks that are not named keep all). Input and output channels of the image are never removed.
+        ratio: Share of channels to remove: one number for all groups; or by block (``down_0``, ``mid``, ``up_0``,
+            ``time``), macro-block (``I``, ``D0`` .., ``M1``, ``M2``, ``U0`` .., ``O``; ``U0`` is the full size), or
+            group: the name of the layer that produces it, or a pattern (``*.conv1``, ``*.to_q``). A name counts before
+            patterns, a longer pattern before a shorter one, and a pattern before blocks; what is not named stays whole.
         criterion: Which channels go first.
         rule: ``paper`` removes the same count, floor(ratio * s), from each norm group of s channels, as Diff-Pruning
             does; ``flexible`` ranks freely, and norm groups become uneven (Flexible Group Normalization).
+        statistics: Of uneven norm groups: ``proper`` over the channels that are left, or ``zeroed`` as if those removed
+            were there and zero.
+        heads: ``narrow`` takes the same count of channels from each attention head, ``drop`` takes whole heads.
+        round_to: Pruned widths become multiples of this, as hardware likes them (8), never narrower than asked.
+        greedy: Scores a group only after those before it lost their channels, from the input on (Li et al. 2017). For
+            criteria without gradients.
     """
 
     ratio: Ratio | dict[str, Ratio] = 0.0
     criterion: Annotated[Criterion, CRITERIA] = field(default_factory=DiffPruning)
     rule: Literal["paper", "flexible"] = "paper"
+    statistics: Literal["proper", "zeroed"] = "proper"
+    heads: Literal["narrow", "drop"] = "narrow"
+    round_to: PositiveInt = 1
+    greedy: bool = False
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
         from trainers.compression import _pruning
 
-        return _pruning.planned(spec, ratio=self.ratio, rule=self.rule)
+        if self.greedy and self.criterion.needs_gradient:
+            raise UserError(
+                "greedy: scoring anew after each group would need new gradients each time. "
+                "Use magnitude or random, or leave greedy out."
+            )
+        return _pruning.planned(self, spec)
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
         from trainers.compression import _pruning
 
-        return _pruning.pruned(self, model, run, ratio=self.ratio, rule=self.rule, criterion=self.criterion)
+        return _pruning.pruned(self, model, run)
 
     def prepare(self, run: Run) -> None:
-        from trainers.compression._importance import importance_of
+        from trainers.compression import _scoring
 
-        if self.criterion.needs_gradient:
-            importance_of(run.teacher, run, self.criterion)
+        _scoring.prepare(run, self.criterion)
+
+    def preparation(self) -> Hashable:
+        return self.criterion.preparation()

@@ -44,7 +44,8 @@ class Student(Stage):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed_for("student"))
             net = network.build().to(run.device)
-        return model.after(self, net=net, spec=tracing.spec_of(network, sampling_steps=model.spec.sampling_steps))
+        spec = tracing.spec_of(network, sampling_steps=model.spec.sampling_steps)
+        return model.after(self, net=net, spec=spec, survivors={})
 
     def _network_like(self, spec: ArchSpec) -> Network:
         return self.network.for_data(image_size=spec.image_size, image_channels=spec.image_channels)

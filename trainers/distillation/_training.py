@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from trainers.distillation._loop import Batch, LoopOptions, trained
 from trainers.distillation._losses import denoising_error, output_distance
+from trainers.distillation._optimizers import slow_here
 
 if TYPE_CHECKING:
     from trainers.distillation.distil import Distil
@@ -30,9 +32,8 @@ def distilled(model: DiffusionModel, run: Run, stage: Distil) -> DiffusionModel:
             total = total + weights.output * output_distance(student_BCHW, teacher_BCHW)
         return total
 
-    options = LoopOptions(batch=stage.batch, learning_rate=stage.learning_rate, clip=stage.clip, ema=stage.ema)
-    net = trained(model, run, loss=loss, options=options)
-    return model.after(stage, net=net, spec=stage.plan(model.spec))
+    net, notes = _trained(model, run, stage, loss)
+    return model.after(stage, net=net, spec=stage.plan(model.spec), notes=notes)
 
 
 def from_scratch(model: DiffusionModel, run: Run, stage: Train) -> DiffusionModel:
@@ -43,5 +44,20 @@ def from_scratch(model: DiffusionModel, run: Run, stage: Train) -> DiffusionMode
         predicted_BCHW = network.call(net, batch.noisy_BCHW, batch.timestep_B, batch.label_B)
         return denoising_error(predicted_BCHW, batch.noise_BCHW)
 
-    options = LoopOptions(batch=stage.batch, learning_rate=stage.learning_rate, clip=stage.clip, ema=stage.ema)
-    return model.after(stage, net=trained(model, run, loss=loss, options=options))
+    net, notes = _trained(model, run, stage, loss)
+    return model.after(stage, net=net, notes=notes)
+
+
+def _trained(
+    model: DiffusionModel, run: Run, stage: Distil | Train, loss: Callable[[nn.Module, Batch], Tensor]
+) -> tuple[nn.Module, tuple[Mapping[str, Any], ...]]:
+    """The network after the stage's images, and what is to be said of its optimiser."""
+    options = LoopOptions(
+        batch=stage.batch,
+        optimizer=stage.optimizer,
+        learning_rate=stage.learning_rate,
+        clip=stage.clip,
+        ema=stage.ema,
+    )
+    notes = slow_here(stage.optimizer, run)
+    return trained(model, run, loss=loss, options=options), notes

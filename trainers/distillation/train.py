@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -22,7 +22,9 @@ class Train(Stage):
     Args:
         part: This stage's part of the images of the budget, relative to the other training stages.
         batch: Images per step.
-        learning_rate: Of AdamW, after a linear warm-up, decaying to zero as a cosine over the full budget.
+        optimizer: ``adamw`` or ``adam``; with 8-bit states ``adamw_8bit`` or ``adam_8bit``: less memory on a GPU, far
+            slower on a CPU. There is no weight decay.
+        learning_rate: Of the optimiser, after a linear warm-up, decaying to zero as a cosine over the full budget.
         clip: Largest norm of the gradient.
         ema: Decay of the average of the weights that is kept in place of the last ones; 0 turns it off.
     """
@@ -31,6 +33,7 @@ class Train(Stage):
 
     part: Annotated[float, Field(gt=0)] = 1.0
     batch: PositiveInt = 128
+    optimizer: Literal["adamw", "adam", "adamw_8bit", "adam_8bit"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     clip: Annotated[float, Field(gt=0)] = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from trainers.models.diffusion import Diffusion
 from trainers.models.network import NETWORKS, Network
 
-LayerKind = Literal["conv", "conv_transpose", "linear", "norm", "embedding"]
+LayerKind = Literal["conv", "conv_transpose", "linear", "norm", "layer_norm", "embedding", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,15 +21,23 @@ class Layer:
     """One layer with weights.
 
     Args:
-        kind: ``linear`` layers may be applied to many tokens; a ``norm`` is a group normalisation.
-        inputs, outputs: Channels; of an embedding, rows and width; equal for a norm.
+        kind: ``linear`` layers may be applied to many tokens; a ``norm`` is a group normalisation, a ``layer_norm`` one
+            over the channels of each token; a ``constant`` holds numbers that are never trained.
+        inputs, outputs: Channels; of an embedding, rows and width; equal for a norm; of a constant, 0 and how many.
         kernel: Weights per pair of channels: 9 for a 3x3 convolution, 1 for a linear layer.
         groups: Of a convolution.
         bias: Whether there is one.
-        positions: How often the kernel is applied in one forward pass of one image (output pixels, tokens).
+        positions: How often the kernel is applied in one forward pass of one image: output pixels, tokens, and of a
+            transposed convolution input pixels.
         norm_groups: Of a norm: their number when they are equal, else the size of each (Flexible Group Normalization).
-        bits: Of each stored weight; biases and norms stay in 32.
-        format: Of quantised weights: ``int8`` (dynamic 8-bit map), ``nf4`` or ``fp4``; empty at 32 bits.
+        norm_over: Of a norm with "zeroed" statistics: the channels that each group counts, removed ones included, as if
+            they were there and zero. Empty: those present ("proper").
+        bits: Of each stored weight: 32, 16, 8 or 4.
+        bias_bits: Of each stored bias: 32 or 16.
+        format: Of weights below 32 bits: ``fp16``, ``int8`` (dynamic 8-bit map in blocks), ``llm_int8`` (rows with one
+            scale each, multiplied with int8 activations), ``nf4`` or ``fp4``; empty at 32 bits.
+        is_cached: Quantised weights are restored once, at first use, instead of at each call.
+        zeros: Share of weights and biases that are exactly 0, and stay so in training (masks).
     """
 
     kind: LayerKind
@@ -40,13 +48,19 @@ class Layer:
     bias: bool = True
     positions: int = 1
     norm_groups: int | tuple[int, ...] = 0
+    norm_over: tuple[int, ...] = ()
     bits: int = 32
+    bias_bits: int = 32
     format: str = ""
+    is_cached: bool = False
+    zeros: float = 0.0
 
     @property
     def weights(self) -> int:
         """Number of weights, without the bias."""
-        if self.kind == "norm":
+        if self.kind == "constant":
+            return 0
+        if self.is_norm:
             return self.outputs
         return self.outputs * self.inputs * self.kernel // self.groups
 
@@ -58,16 +72,49 @@ class Layer:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass of one image; only convolutions and linear layers have any."""
-        return self.weights * self.positions if self.kind in ("conv", "conv_transpose", "linear") else 0
+        return self.weights * self.positions if self.is_product else 0
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether it scales and shifts channels."""
+        return self.kind in ("norm", "layer_norm")
+
+    @property
+    def is_conv(self) -> bool:
+        """Whether it is a convolution, transposed or not."""
+        return self.kind in ("conv", "conv_transpose")
+
+    @property
+    def is_product(self) -> bool:
+        """Whether its weights multiply: convolutions and linear layers."""
+        return self.kind in ("conv", "conv_transpose", "linear")
+
+    @property
+    def output_axis(self) -> int:
+        """The axis of the weight tensor that holds the output channels."""
+        return 1 if self.kind in ("conv_transpose", "embedding") else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attention:
-    """One attention: its two matrix products cost 2 * tokens^2 * width MACs, width being the query layer's outputs."""
+    """One attention: its two matrix products cost 2 * tokens * keys * width MACs, width being the query's outputs.
+
+    Args:
+        query: The layer that makes the queries.
+        tokens: Queries of one image.
+        heads: That share the width equally.
+        keys: Tokens that are attended to; 0: the queries' own.
+    """
 
     query: str
     tokens: int
     heads: int
+    keys: int = 0
+
+    @property
+    def scores(self) -> int:
+        """Pairs of a query and a key, in one head."""
+        return self.tokens * (self.keys or self.tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +164,7 @@ class ArchSpec:
         shapes = (
             (name, layer.inputs, layer.outputs, layer.groups, layer.norm_groups) for name, layer in self.layers.items()
         )
-        return (self.network, *shapes)
+        return (self.network, self.attentions, *shapes)
 
     def to_json(self) -> str:
         """One line of JSON; ``from_json`` reads it."""
@@ -125,7 +172,7 @@ class ArchSpec:
             {
                 "network": NETWORKS.written(self.network),
                 "layers": {name: _changed(layer) for name, layer in self.layers.items()},
-                "attentions": [asdict(attention) for attention in self.attentions],
+                "attentions": [_changed(attention) for attention in self.attentions],
                 "diffusion": asdict(self.diffusion),
                 "sampling_steps": self.sampling_steps,
             },
@@ -153,8 +200,6 @@ class ArchSpec:
         )
 
 
-def _changed(layer: Layer) -> dict[str, Any]:
-    standard = Layer(kind=layer.kind, inputs=0, outputs=0)
-    return {"kind": layer.kind} | {
-        name: value for name, value in asdict(layer).items() if value != getattr(standard, name)
-    }
+def _changed(piece: Layer | Attention) -> dict[str, Any]:
+    """The fields that differ from their defaults."""
+    return {field.name: value for field in fields(piece) if (value := getattr(piece, field.name)) != field.default}

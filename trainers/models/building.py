@@ -6,13 +6,14 @@ Every compression is a pair of changes, to the spec and to the state dict; ``bui
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainers.models.arch_spec import ArchSpec, Layer
 from trainers.models.group_norm import FlexibleGroupNorm, group_norm
-from trainers.models.quantized import QuantizedConv2d, QuantizedLinear
+from trainers.models.quantized import quantized_layer
 
 
 def assembled(spec: ArchSpec, state: Mapping[str, Tensor]) -> nn.Module:
@@ -41,7 +42,7 @@ def empty(spec: ArchSpec) -> nn.Module:
             resized = _resized(module, layer)
             if resized is not module:
                 setattr(holder, attribute, resized)
-    spec.network.refresh(net)
+    spec.network.refresh(net, {attention.query: attention.heads for attention in spec.attentions})
     return net
 
 
@@ -56,39 +57,56 @@ def _holder(net: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 def _resized(module: nn.Module, layer: Layer) -> nn.Module:
-    """The module at the spec's size; the same module when it has it."""
-    resized: nn.Module
+    """The module at the spec's size and storage; the same module when nothing differs."""
+    dense = _dense(module, layer)
+    return dense if layer.bits in (32, 16) else quantized_layer(dense, layer)
+
+
+def _dense(module: nn.Module, layer: Layer) -> nn.Module:
     match module:
         case nn.GroupNorm():
-            if module.num_channels == layer.outputs and module.num_groups == layer.norm_groups:
+            if (module.num_channels, module.num_groups) == (layer.outputs, layer.norm_groups) and not layer.norm_over:
                 return module
-            return group_norm(layer.norm_groups, layer.outputs, eps=module.eps)
-        case nn.Conv2d():
-            resized = module
-            if (module.in_channels, module.out_channels, module.groups) != (layer.inputs, layer.outputs, layer.groups):
-                resized = nn.Conv2d(
-                    layer.inputs,
-                    layer.outputs,
-                    module.kernel_size,  # type: ignore[arg-type]
-                    module.stride,  # type: ignore[arg-type]
-                    module.padding,  # type: ignore[arg-type]
-                    module.dilation,  # type: ignore[arg-type]
-                    layer.groups,
-                    bias=layer.bias,
-                )
-            return resized if layer.bits == 32 else QuantizedConv2d(resized, bits=layer.bits, format=layer.format)
+            return group_norm(
+                layer.norm_groups,
+                layer.outputs,
+                eps=module.eps,
+                **({"over": layer.norm_over} if layer.norm_over else {}),
+            )
+        case nn.LayerNorm():
+            if module.normalized_shape == (layer.outputs,):
+                return module
+            return nn.LayerNorm(layer.outputs, eps=module.eps, bias=layer.bias)
+        case nn.Conv2d() | nn.ConvTranspose2d():
+            if (module.in_channels, module.out_channels, module.groups) == (layer.inputs, layer.outputs, layer.groups):
+                return module
+            return _convolution(module, layer)
         case nn.Linear():
-            resized = module
-            if (module.in_features, module.out_features) != (layer.inputs, layer.outputs):
-                resized = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
-            return resized if layer.bits == 32 else QuantizedLinear(resized, bits=layer.bits, format=layer.format)
+            if (module.in_features, module.out_features) == (layer.inputs, layer.outputs):
+                return module
+            return nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
         case nn.Embedding():
             if (module.num_embeddings, module.embedding_dim) == (layer.inputs, layer.outputs):
                 return module
             return nn.Embedding(layer.inputs, layer.outputs)
-        case _:
-            raise ValueError(f"a layer of kind {layer.kind!r} cannot replace a {type(module).__name__}")
+        case _ if layer.kind == "constant":
+            return module
+    raise ValueError(f"a layer of kind {layer.kind!r} cannot replace a {type(module).__name__}")
 
 
-#: Modules that hold weights, one Layer each in a spec.
-WEIGHTED = (nn.Conv2d, nn.Linear, nn.GroupNorm, nn.Embedding, FlexibleGroupNorm, QuantizedConv2d, QuantizedLinear)
+def _convolution(module: nn.Conv2d | nn.ConvTranspose2d, layer: Layer) -> nn.Module:
+    """The same geometry with other channels."""
+    geometry: dict[str, Any] = {
+        name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+    }
+    if isinstance(module, nn.ConvTranspose2d):
+        geometry["output_padding"] = module.output_padding
+    return type(module)(layer.inputs, layer.outputs, groups=layer.groups, bias=layer.bias, **geometry)
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is one Layer of a spec: a leaf with weights of its own."""
+    return isinstance(module, _WEIGHTED) or (not list(module.children()) and "weight" in dict(module.named_buffers()))
+
+
+_WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.Embedding, FlexibleGroupNorm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,12 +26,14 @@ class DiffusionModel:
         spec: Its architecture; what the net is and what the spec says are always the same.
         log: What was done, oldest first, one JSON object per stage.
         notes: What was asked and what was achieved, where a stage could do only a part.
+        survivors: Of each coupled group that lost channels (by name), those that are left, in the teacher's numbering.
     """
 
     net: nn.Module
     spec: ArchSpec
     log: tuple[Any, ...] = ()
     notes: tuple[Mapping[str, Any], ...] = ()
+    survivors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -49,6 +51,7 @@ class DiffusionModel:
         net: nn.Module | None = None,
         spec: ArchSpec | None = None,
         notes: tuple[Mapping[str, Any], ...] = (),
+        survivors: Mapping[str, tuple[int, ...]] | None = None,
     ) -> DiffusionModel:
         """This model with another network or architecture, and the stage in its log."""
         from trainers.stage import STAGES
@@ -59,6 +62,7 @@ class DiffusionModel:
             spec=spec if spec is not None else self.spec,
             log=(*self.log, STAGES.written(stage)),
             notes=(*self.notes, *notes),
+            survivors=survivors if survivors is not None else self.survivors,
         )
 
     def fingerprint(self) -> str:

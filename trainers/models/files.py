@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
+from trainers.models import float16
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
@@ -49,14 +50,23 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
 
 
 def packed(model: DiffusionModel) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The model as tensors on the CPU and metadata, as safetensors holds them."""
+    """The model as tensors on the CPU and metadata, as safetensors holds them.
+
+    What the spec stores in 16 bits is cast to float16; it was rounded when the model was made, so nothing is lost.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.net.state_dict().items()}
+    for name in float16.names_in_float16(model.spec):
+        half = state[name].half()
+        assert torch.equal(half.to(state[name].dtype), state[name]), f"{name} has values that float16 cannot hold"
+        state[name] = half
     metadata = {
         "format": _FORMAT,
         "spec": model.spec.to_json(),
         "log": json.dumps(model.log),
         "notes": json.dumps(model.notes),
     }
+    if model.survivors:
+        metadata["survivors"] = json.dumps(dict(model.survivors))
     return state, metadata
 
 
@@ -70,7 +80,36 @@ def unpacked(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Diffus
         raise ValueError(f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
     spec = ArchSpec.from_json(metadata["spec"])
     log, notes = (_json_list(metadata, key) for key in ("log", "notes"))
-    return DiffusionModel(net=assembled(spec, state), spec=spec, log=tuple(log), notes=tuple(notes))
+    return DiffusionModel(
+        net=assembled(spec, _in_float32(spec, state)),
+        spec=spec,
+        log=tuple(log),
+        notes=tuple(notes),
+        survivors=_survivors(metadata),
+    )
+
+
+def _in_float32(spec: ArchSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    restored = dict(state)
+    for name in float16.names_in_float16(spec):
+        if state[name].dtype != torch.float16:
+            raise ValueError(f"{name} is {state[name].dtype}, expected float16")
+        restored[name] = state[name].float()
+    return restored
+
+
+def _survivors(metadata: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """Which channels each coupled group kept; empty when no group lost any."""
+    written = json.loads(metadata.get("survivors", "{}"))
+    if not isinstance(written, dict):
+        raise ValueError("its survivors are not an object")
+    survivors = {}
+    for group, channels in written.items():
+        is_list = isinstance(channels, list) and all(type(channel) is int for channel in channels)
+        if not is_list or channels != sorted(set(channels)) or any(channel < 0 for channel in channels):
+            raise ValueError(f"its survivors of {group!r} are not channel numbers in rising order")
+        survivors[group] = tuple(channels)
+    return survivors
 
 
 def _json_list(metadata: Mapping[str, str], key: str) -> list[Any]:

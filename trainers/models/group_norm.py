@@ -2,69 +2,76 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from trainers.models._group_norm_function import Groups, Normalise, formula, is_channels_last
+
+# Elements up to which starting the fast way costs more than it saves when no gradient is wanted.
+_SMALL = 2**16
+
 
 class FlexibleGroupNorm(nn.Module):
-    """Normalises each group over its surviving channels and all pixels ("proper" statistics).
+    """Normalises each group over its surviving channels and all pixels ("proper"), or as if none had gone ("zeroed").
 
-    With equal groups it gives what ``nn.GroupNorm`` gives. Groups are contiguous: pruning keeps the order of channels.
+    With equal groups, all counted, it gives what ``nn.GroupNorm`` gives. Zeroed statistics are those of a sparse
+    network, whose removed channels are there and always 0. Groups are contiguous: pruning keeps the order of channels.
 
     Args:
         sizes: Channels of each group, none of them 0.
         eps: Added to the variance.
+        over: Channels that each group counts, removed ones included (zeroed); empty: those present (proper).
     """
 
-    def __init__(self, sizes: Sequence[int], *, eps: float) -> None:
+    def __init__(self, sizes: Sequence[int], *, eps: float, over: Sequence[int] = ()) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
+        self.over = tuple(over)
         self.eps = eps
+        if min(self.sizes, default=0) < 1:
+            raise ValueError(
+                f"sizes must hold 1 or more per group, got {self.sizes}. Leave out groups without channels."
+            )
+        self.groups = Groups(self.sizes, self.over or self.sizes)
+        if len(self.groups.over) != len(self.sizes) or any(map(int.__gt__, self.sizes, self.groups.over)):
+            raise ValueError(
+                f"over must hold one number per group, at least its size, got {self.over} for sizes {self.sizes}. "
+                "Give the sizes from before pruning, or nothing."
+            )
         self.weight = nn.Parameter(torch.ones(sum(self.sizes)))
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
 
-    def forward(self, input_BCHW: Tensor) -> Tensor:
+    def forward(self, input_BCP: Tensor) -> Tensor:
         """Normalised values, shaped like the input: (batch, channels, ...)."""
-        flat_BCP = input_BCHW.flatten(2).float()
-        share_CG = _membership_CG(self.sizes, flat_BCP.device)
-        # Centred in two steps: E[x^2] - E[x]^2 loses everything when the mean is far larger than the deviation.
-        mean_BC = flat_BCP.mean(dim=2) @ share_CG @ (share_CG > 0).T.float()
-        centred_BCP = flat_BCP - mean_BC[:, :, None]
-        variance_BG = centred_BCP.square().mean(dim=2) @ share_CG
-        scale_BC = (variance_BG + self.eps).rsqrt() @ (share_CG > 0).T.float() * self.weight
-        return (
-            torch.addcmul(self.bias[:, None], centred_BCP, scale_BC[:, :, None])
-            .to(input_BCHW.dtype)
-            .view_as(input_BCHW)
-        )
+        kept = input_BCP.dtype
+        if input_BCP.is_cuda and torch.is_autocast_enabled("cuda"):
+            kept = torch.float32  # what autocast makes of nn.GroupNorm; on a CPU it leaves it alone
+        # Half precision holds values, not sums of them.
+        values_BCP = input_BCP if input_BCP.dtype == torch.float64 else input_BCP.float()
+        weight_C, bias_C = self.weight.to(values_BCP.dtype), self.bias.to(values_BCP.dtype)
+        if not torch.is_grad_enabled() and values_BCP.numel() <= _SMALL:
+            return formula(values_BCP, weight_C, bias_C, self.groups, self.eps)[0].to(kept)
+        if not is_channels_last(values_BCP):
+            values_BCP = values_BCP.contiguous()
+        return Normalise.apply(values_BCP, weight_C, bias_C, self.groups, self.eps)[0].to(kept)
 
     def extra_repr(self) -> str:
         """Sizes in the printed module."""
-        return f"sizes={self.sizes}, eps={self.eps}"
+        return f"sizes={self.sizes}, eps={self.eps}" + (f", over={self.over}" if self.over else "")
 
 
-def group_norm(groups: int | Sequence[int], channels: int, *, eps: float) -> nn.Module:
-    """``nn.GroupNorm`` when the groups are equal, else ``FlexibleGroupNorm``."""
+def group_norm(
+    groups: int | Sequence[int], channels: int, *, eps: float, over: Sequence[int] = ()
+) -> nn.GroupNorm | FlexibleGroupNorm:
+    """``nn.GroupNorm`` when the groups are equal and nothing else is counted, else ``FlexibleGroupNorm``."""
     if isinstance(groups, int):
-        return nn.GroupNorm(groups, channels, eps=eps)
-    if len(set(groups)) == 1:
+        groups = (channels // groups,) * groups
+    if sum(groups) != channels:
+        raise ValueError(
+            f"groups {tuple(groups)} add up to {sum(groups)}, not to {channels} channels. Count them again."
+        )
+    if len(set(groups)) == 1 and tuple(over) in ((), tuple(groups)):
         return nn.GroupNorm(len(groups), channels, eps=eps)
-    return FlexibleGroupNorm(groups, eps=eps)
-
-
-_memberships: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
-
-
-def _membership_CG(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """1 / size where channel c is in group g, else 0: one small product averages each group."""
-    key = (sizes, device)
-    if key not in _memberships:
-        share_CG = torch.zeros(sum(sizes), len(sizes))
-        edges = (0, *itertools.accumulate(sizes))
-        for group, (first, last) in enumerate(itertools.pairwise(edges)):
-            share_CG[first:last, group] = 1 / (last - first)
-        _memberships[key] = share_CG.to(device)
-    return _memberships[key]
+    return FlexibleGroupNorm(groups, eps=eps, over=over)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trainers.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Region = Literal["middle", "end"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +39,17 @@ class Network(ABC):
     def attentions(self, net: nn.Module) -> dict[str, int]:
         """Query layer of every attention -> its number of heads."""
 
+    def gated(self, net: nn.Module) -> tuple[str, ...]:
+        """Linear layers whose outputs are two halves that are multiplied with each other, channel by channel."""
+        return ()
+
     @abstractmethod
-    def refresh(self, net: nn.Module) -> None:
-        """Bring fields of ``net`` that repeat a layer's width into line after layers were replaced."""
+    def refresh(self, net: nn.Module, heads: Mapping[str, int]) -> None:
+        """Bring what ``net`` repeats of its layers' widths into line after layers were replaced.
+
+        Args:
+            heads: Query layer of every attention -> the number of heads it must have now.
+        """
 
     @abstractmethod
     def block_of(self, layer: str) -> str:
@@ -47,6 +58,19 @@ class Network(ABC):
     @abstractmethod
     def blocks(self) -> tuple[str, ...]:
         """All block names, from input to output."""
+
+    @abstractmethod
+    def macro_block_of(self, layer: str) -> str:
+        """The macro-block of a layer, as work on progressive distillation with pruning divides a U-Net.
+
+        ``I``: first convolution and what is shared of time and label; ``D0``, ``D1`` ...: resolutions on the way in;
+        ``M1``, ``M2``: first and second half of the middle; ``U0``, ``U1`` ...: resolutions on the way out, ``U0`` the
+        full size; ``O``: what feeds the last convolution.
+        """
+
+    @abstractmethod
+    def region_of(self, layer: str) -> Region | None:
+        """Whether a layer is in the inner or the outer part of the U; None for norms and what all blocks share."""
 
     def for_data(self, *, image_size: int, image_channels: int) -> Network:
         """These options with sizes that were left open taken from the data."""

@@ -16,7 +16,7 @@ def draw(model: DiffusionModel, noise_BCHW: Tensor, label_B: Tensor | None = Non
     Raises:
         FloatingPointError: when the model answers NaN or infinity, which would pass for ordinary pixels later.
     """
-    scheduler = _scheduler(model.spec.diffusion)
+    scheduler = ddim_scheduler(model.spec.diffusion)
     scheduler.set_timesteps(model.spec.sampling_steps, device=noise_BCHW.device)
     image_BCHW = noise_BCHW
     for timestep in scheduler.timesteps:
@@ -53,7 +53,8 @@ def from_uint8(image_BCHW: Tensor) -> Tensor:
     return image_BCHW.float() / 127.5 - 1
 
 
-def _scheduler(diffusion: Diffusion):  # type: ignore[no-untyped-def]  # diffusers has no types
+def ddim_scheduler(diffusion: Diffusion):  # type: ignore[no-untyped-def]  # diffusers has no types
+    """Of diffusers, for this process."""
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
     return DDIMScheduler(

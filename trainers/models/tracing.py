@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.models.arch_spec import ArchSpec, Attention, Layer
-from trainers.models.building import WEIGHTED
+from trainers.models.building import is_layer
 from trainers.models.diffusion import Diffusion
 from trainers.models.network import Network
 
@@ -35,15 +36,15 @@ def _traced(network: Network) -> ArchSpec:
     heads = network.attentions(net)
     layers: dict[str, Layer] = {}
 
-    def note(name: str, module: nn.Module, output: Tensor) -> None:
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         seen = layers.get(name)
-        layer = _layer(module, output)
+        layer = _layer(module, inputs, output)
         layers[name] = layer if seen is None else replace(layer, positions=seen.positions + layer.positions)
 
     hooks = [
-        module.register_forward_hook(lambda module, _, output, name=name: note(name, module, output))
+        module.register_forward_hook(lambda module, inputs, output, name=name: note(name, module, inputs, output))
         for name, module in net.named_modules()
-        if isinstance(module, WEIGHTED)
+        if is_layer(module)
     ]
     with torch.no_grad():
         network.call(net, *example_inputs(network))
@@ -54,22 +55,31 @@ def _traced(network: Network) -> ArchSpec:
         network=network,
         layers=layers,
         attentions=tuple(
-            Attention(query=query, tokens=layers[query].positions, heads=count) for query, count in heads.items()
+            Attention(query=query, tokens=layers[query].positions, heads=count, keys=_keys(query, layers))
+            for query, count in heads.items()
         ),
     )
 
 
-def _layer(module: nn.Module, output: Tensor) -> Layer:
+def _keys(query: str, layers: Mapping[str, Layer]) -> int:
+    """Tokens attended to; 0 where they are the queries' own."""
+    keys = layers[query.removesuffix("to_q") + "to_k"].positions
+    return 0 if keys == layers[query].positions else keys
+
+
+def _layer(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Layer:
     match module:
-        case nn.Conv2d():
+        case nn.Conv2d() | nn.ConvTranspose2d():
+            is_transposed = isinstance(module, nn.ConvTranspose2d)
+            pixels = inputs[0] if is_transposed else output
             return Layer(
-                kind="conv",
+                kind="conv_transpose" if is_transposed else "conv",
                 inputs=module.in_channels,
                 outputs=module.out_channels,
                 kernel=module.kernel_size[0] * module.kernel_size[1],
                 groups=module.groups,
                 bias=module.bias is not None,
-                positions=output.shape[-2] * output.shape[-1],
+                positions=pixels.shape[-2] * pixels.shape[-1],
             )
         case nn.Linear():
             return Layer(
@@ -83,14 +93,19 @@ def _layer(module: nn.Module, output: Tensor) -> Layer:
             positions = output.numel() // output.shape[1]
             width = module.num_channels
             return Layer(kind="norm", inputs=width, outputs=width, norm_groups=module.num_groups, positions=positions)
+        case nn.LayerNorm():
+            (width,) = module.normalized_shape
+            positions = output.numel() // width
+            bias = module.bias is not None
+            return Layer(kind="layer_norm", inputs=width, outputs=width, positions=positions, bias=bias)
         case nn.Embedding():
             return Layer(kind="embedding", inputs=module.num_embeddings, outputs=module.embedding_dim, bias=False)
-    raise TypeError(f"no layer kind for {type(module).__name__}")
+    return Layer(kind="constant", inputs=0, outputs=module.get_buffer("weight").numel(), bias=False)
 
 
 def _check_complete(net: nn.Module, layers: dict[str, Any]) -> None:
-    """A parameter that no layer accounts for would make every computed cost wrong."""
+    """A tensor that no layer accounts for would make every computed cost wrong."""
     held = {f"{name}.{kind}" for name in layers for kind in ("weight", "bias")}
-    missed = [name for name, _ in net.named_parameters() if name not in held]
+    missed = [name for name in net.state_dict() if name not in held]
     if missed:
         raise TypeError(f"the architecture does not account for the parameters {', '.join(missed[:5])}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.conftest import build
-from trainers.compression import _pruning
-from trainers.compression.channels import coupled_groups, removal_indices
+from tests.trainers.compression.silenced import silenced
+from trainers.compression._asked import Rules, loss_of
+from trainers.compression._pruning import kept_channels, without
+from trainers.compression.channels import coupled_groups
 from trainers.errors import UserError
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
@@ -57,54 +58,6 @@ def test_every_width_but_the_images_is_in_one_group(tiny: DiffusionModel) -> Non
             assert sorted(covered[name, side]) == list(range(width)), (name, side)
 
 
-def masked(model: DiffusionModel, kept: dict[str, Tensor]) -> DiffusionModel:
-    """The dense network with the removed channels silenced: the slow way to say what pruning must compute.
-
-    Inputs of removed channels get zero weights. With flexible norms the statistics run over survivors only, so
-    the norms are replaced by ones over the kept channels, padded back with zeros.
-    """
-    indices = removal_indices(coupled_groups(model.spec), kept, model.spec)
-    state = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
-    net = assembled(model.spec, state)
-    for (layer, side), stays in indices.items():
-        module = net.get_submodule(layer)
-        if model.spec.layers[layer].kind == "norm":
-            sizes = _pruning._surviving_groups(model.spec.layers[layer], stays)
-            holder, _, name = layer.rpartition(".")
-            setattr(net.get_submodule(holder), name, SurvivorsNorm(module, stays, sizes))
-            continue
-        is_gone = torch.ones(module.weight.shape[0 if side == "out" else 1], dtype=torch.bool)
-        is_gone[stays] = False
-        with torch.no_grad():
-            if side == "out":
-                module.weight[is_gone] = 0
-                if module.bias is not None:
-                    module.bias[is_gone] = 0
-            else:
-                module.weight[:, is_gone] = 0
-    return DiffusionModel(net=net, spec=model.spec)
-
-
-class SurvivorsNorm(torch.nn.Module):
-    """Normalises the kept channels group by group in float64; the others come out as zero."""
-
-    def __init__(self, norm: torch.nn.GroupNorm, stays: Tensor, sizes: int | tuple[int, ...]) -> None:
-        super().__init__()
-        self.norm, self.stays = norm, stays
-        self.sizes = (len(stays) // sizes,) * sizes if isinstance(sizes, int) else sizes
-
-    def forward(self, input_BCHW: Tensor) -> Tensor:
-        shape = input_BCHW.shape
-        flat = input_BCHW.flatten(2).double()
-        out = torch.zeros_like(flat)
-        for stays in self.stays.split(self.sizes):
-            part = flat[:, stays]
-            mean, variance = part.mean((1, 2), keepdim=True), part.var((1, 2), correction=0, keepdim=True)
-            scaled = (part - mean) / (variance + self.norm.eps).sqrt()
-            out[:, stays] = scaled * self.norm.weight[stays, None] + self.norm.bias[stays, None]
-        return out.to(input_BCHW.dtype).view(shape)
-
-
 @pytest.mark.parametrize("rule", ["paper", "flexible"])
 @pytest.mark.parametrize("head_dim", [None, 8])
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -115,15 +68,14 @@ def test_a_pruned_network_equals_the_masked_one(rule: str, head_dim: int | None,
     model = build(network, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     groups = coupled_groups(model.spec)
-    ratios = dict.fromkeys(network.blocks(), 0.5)
-    counts = _pruning._removed_counts(groups, ratios, rule)
+    rules = Rules(rule=rule, round_to=1, heads="narrow")
     kept = {
-        group.name: _pruning._kept(group, torch.rand(group.width, generator=generator), counts[group.name], rule)
+        group.name: kept_channels(torch.rand(group.width, generator=generator), loss_of(group, 0.5, rules))
         for group in groups
     }
     # Under the paper's rule norm groups of concatenations shift; only the survivors' grouping differs, so compare with
     # the flexible grouping there.
-    spec, state = _pruning.without(model.spec, model.net.state_dict(), groups, kept, rule="flexible")
+    spec, state = without(model.spec, model.net.state_dict(), groups, kept, keeps_count=False)
     pruned = DiffusionModel(net=assembled(spec, state), spec=spec)
     assert parameters(spec) < 0.5 * parameters(model.spec)
     image_BCHW = torch.randn(2, 2, 8, 8, generator=generator)
@@ -131,7 +83,7 @@ def test_a_pruned_network_equals_the_masked_one(rule: str, head_dim: int | None,
     with torch.no_grad():
         torch.testing.assert_close(
             pruned.predict(image_BCHW, timestep_B),
-            masked(model, kept).predict(image_BCHW, timestep_B),
+            silenced(model, kept).predict(image_BCHW, timestep_B),
             rtol=1e-4,
             atol=1e-5,
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from trainers.distillation._loop import Batch, LoopOptions, trained
+from trainers.models import files
+from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.recipe import Recipe
 from trainers.run import Run
@@ -37,6 +40,132 @@ def test_a_resumed_training_matches_an_unbroken_one(run: Run, tmp_path: Path, th
         state = load_state(tmp_path)
     resumed = Recipe.parse(RECIPE).run(run.up_to(256, state))
     assert same(resumed, unbroken)
+
+
+def unbroken_and_resumed(recipe: Recipe, run: Run, folder: Path) -> tuple[DiffusionModel, DiffusionModel]:
+    """Trained in one go, and stopped after 96 of 256 images and gone on with from a file."""
+    unbroken = recipe.run(run)
+    first = run.up_to(96, None)
+    recipe.run(first)
+    assert first.kept_state is not None
+    save_state(first.kept_state, folder)
+    return unbroken, recipe.run(run.up_to(256, load_state(folder)))
+
+
+def with_zeros(run: Run, *, seed: int = 0) -> DiffusionModel:
+    """The teacher with a third of the weights and biases of three layers set to zero, and the layers marked."""
+    names = ("conv_in", "mid_block.resnets.0.conv1", "mid_block.attentions.0.to_q")
+    state = {name: tensor.detach().clone() for name, tensor in run.teacher.net.state_dict().items()}
+    generator = torch.Generator().manual_seed(seed)
+    for name in names:
+        for part in (f"{name}.weight", f"{name}.bias"):
+            state[part] *= torch.rand(state[part].shape, generator=generator) > 1 / 3
+    spec = run.teacher.spec
+    spec = spec.with_layers({name: replace(spec.layers[name], zeros=1 / 3) for name in names})
+    return replace(run.teacher, net=assembled(spec, state), spec=spec)
+
+
+def zeros(model: DiffusionModel) -> dict[str, torch.Tensor]:
+    return {name: tensor == 0 for name, tensor in model.net.state_dict().items()}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "adamw_8bit", "adam_8bit"])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_every_optimizer_goes_on_where_it_stopped(run: Run, tmp_path: Path, optimizer: str, ema: float) -> None:
+    run.teacher = with_zeros(run)
+    recipe = Recipe.parse([{"distil": {"batch": 32, "optimizer": optimizer, "ema": ema}}])
+    unbroken, resumed = unbroken_and_resumed(recipe, run, tmp_path)
+    assert same(resumed, unbroken) and not same(unbroken, run.teacher)
+    state = load_state(tmp_path)
+    assert state is not None
+    kept_in_8_bits = [name for name, tensor in state.tensors.items() if tensor.dtype == torch.uint8]
+    assert bool(kept_in_8_bits) == optimizer.endswith("_8bit")
+
+
+def test_8_bit_states_change_the_result_a_little(run: Run) -> None:
+    models = [
+        Recipe.parse([{"distil": {"batch": 32, "optimizer": name}}]).run(run.up_to(256, None))
+        for name in ("adamw", "adamw_8bit")
+    ]
+    start, exact, coarse = (
+        torch.cat([parameter.detach().flatten() for parameter in model.net.parameters()])
+        for model in (run.teacher, *models)
+    )
+    assert 0 < (coarse - exact).norm() < 0.1 * (exact - start).norm()
+
+
+def test_8_bit_optimizers_say_that_a_cpu_is_slow(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = Recipe.parse([{"train": {"batch": 32, "optimizer": "adam_8bit"}}])
+    first = run.up_to(96, None)
+    recipe.run(first)
+    model = recipe.run(run.up_to(256, first.kept_state))
+    warnings = [record.getMessage() for record in caplog.records if "adam_8bit" in record.getMessage()]
+    assert len(warnings) == 1 and "times slower" in warnings[0]
+    assert [note["asked"] for note in model.notes] == ["adam_8bit"] and "times slower" in model.notes[0]["note"]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_zeros_of_masked_layers_stay_zero(run: Run, ema: float) -> None:
+    run.teacher = with_zeros(run)
+    before = zeros(run.teacher)
+    after = zeros(Recipe.parse([{"distil": {"batch": 32, "ema": ema}}]).run(run))
+    masked = {name: layer for name, layer in run.teacher.spec.layers.items() if layer.zeros}
+    for name in (f"{layer}.{part}" for layer in masked for part in ("weight", "bias")):
+        assert bool(before[name].any()) and torch.equal(after[name], before[name]), name
+    spec = run.teacher.spec.with_layers({name: replace(layer, zeros=0.0) for name, layer in masked.items()})
+    run.teacher = replace(run.teacher, spec=spec)
+    unmasked = zeros(Recipe.parse([{"distil": {"batch": 32, "ema": ema}}]).run(run))
+    assert not any(bool(unmasked[f"{name}.weight"].any()) for name in masked)
+
+
+def test_a_weight_that_reaches_zero_by_training_is_not_held_there(run: Run) -> None:
+    """What a training holds at zero is what was zero when the stage began, also after a stop."""
+    model = with_zeros(run)
+    run.stage_name, run.last_image = "distil", 256
+
+    def pulled(net: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return (net.get_parameter("conv_in.weight") - 1).square().sum()
+
+    options = LoopOptions(batch=32, learning_rate=1e-3)
+    first = run.up_to(96, None)
+    trained(model, first, loss=pulled, options=options)
+    assert first.kept_state is not None
+    weight = first.kept_state.model.net.get_parameter("conv_in.weight")
+    place = tuple((weight != 0).nonzero()[0].tolist())
+    weight.data[place] = 0
+    net = trained(first.kept_state.model, run.up_to(256, first.kept_state), loss=pulled, options=options)
+    assert net.get_parameter("conv_in.weight")[place] != 0
+    assert bool((net.get_parameter("conv_in.weight") == 0).any())
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_16_bit_weights_are_trained_in_32_and_rounded_at_the_end(run: Run, tmp_path: Path, ema: float) -> None:
+    trains = [{"train": {"batch": 32, "ema": ema}}]
+    half = [{"quantize": {"bits": 16}}]
+    unbroken, resumed = unbroken_and_resumed(Recipe.parse([*half, *trains]), run, tmp_path)
+    assert same(resumed, unbroken)
+    for tensor in unbroken.net.state_dict().values():
+        assert torch.equal(tensor.half().float(), tensor)
+    files.save(unbroken, tmp_path)
+    assert same(files.load(tmp_path), unbroken)
+    # Trained as if it were stored in 32 bits: steps of 1e-3 and less would be lost if each were rounded.
+    rounded = replace(Recipe.parse(half).run(run), spec=run.teacher.spec)
+    expected = Recipe.parse(trains).run(replace(run, teacher=rounded)).net.state_dict()
+    assert all(torch.equal(expected[name].half(), tensor.half()) for name, tensor in unbroken.net.state_dict().items())
+
+
+@pytest.mark.parametrize("storage", [{"bits": 8}, {"bits": 4, "rest": 16}, {"bits": 8, "activations": 8}])
+def test_what_is_quantised_stays_and_the_rest_is_trained(run: Run, tmp_path: Path, storage: dict[str, object]) -> None:
+    quantized = Recipe.parse([{"quantize": storage}]).run(run)
+    recipe = Recipe.parse([{"quantize": storage}, {"distil": {"batch": 32, "ema": 0.9}}])
+    unbroken, resumed = unbroken_and_resumed(recipe, run, tmp_path)
+    assert same(resumed, unbroken)
+    before, after = quantized.net.state_dict(), unbroken.net.state_dict()
+    codes = [name for name in before if name.endswith((".code", ".scale"))]
+    assert codes and all(torch.equal(before[name], after[name]) for name in codes)
+    # In 16 bits, a few single biases are rounded back to where they came from.
+    rest = [name for name in before if name not in codes]
+    assert sum(not torch.equal(before[name], after[name]) for name in rest) > 0.9 * len(rest)
 
 
 def test_a_state_cut_short_leaves_the_older_one_whole(

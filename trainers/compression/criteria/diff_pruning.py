@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from trainers.compression.criteria.criterion import CRITERIA, Criterion
+from trainers.compression.criteria.criterion import CRITERIA, GradientCriterion
 
 if TYPE_CHECKING:
     import torch
@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 
 @CRITERIA.register("diff_pruning")
 @dataclass(frozen=True, kw_only=True)
-class DiffPruning(Criterion):
+class DiffPruning(GradientCriterion):
     """sum_k abs(theta_ik * sum over kept t of grad_ik L_t): the absolute value is inside the sum over k.
 
     Args:
         threshold: Keeps timesteps from 0 upwards while L_t / L_max is above it; 0 keeps all.
     """
 
-    needs_gradient = True
-    is_additive = True
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
     def score(self, weight_CK: Tensor, gradient_CK: Tensor | None, generator: torch.Generator) -> Tensor:

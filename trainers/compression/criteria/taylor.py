@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from trainers.compression.criteria.criterion import CRITERIA, Criterion
+from trainers.compression.criteria.criterion import CRITERIA, GradientCriterion
 
 if TYPE_CHECKING:
     import torch
@@ -16,16 +14,8 @@ if TYPE_CHECKING:
 
 @CRITERIA.register("taylor")
 @dataclass(frozen=True, kw_only=True)
-class Taylor(Criterion):
-    """abs(sum_k theta_ik * grad_ik): opposite effects inside a channel cancel.
-
-    Args:
-        threshold: Keeps timesteps with L_t / L_max above it; 0 keeps all, which is plain Taylor.
-    """
-
-    needs_gradient = True
-    is_additive = True
-    threshold: Annotated[float, Field(ge=0, lt=1)] = 0.0
+class Taylor(GradientCriterion):
+    """abs(sum_k theta_ik * grad_ik): opposite effects inside a channel cancel. Threshold 0 is plain Taylor."""
 
     def score(self, weight_CK: Tensor, gradient_CK: Tensor | None, generator: torch.Generator) -> Tensor:
         assert gradient_CK is not None

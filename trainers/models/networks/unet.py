@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from trainers.models.network import NETWORKS, Network
+from trainers.models.network import NETWORKS, Network, Region
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -96,16 +97,17 @@ class Unet(Network):
 
         return {f"{name}.to_q": module.heads for name, module in net.named_modules() if isinstance(module, Attention)}
 
-    def refresh(self, net: nn.Module) -> None:
+    def refresh(self, net: nn.Module, heads: Mapping[str, int]) -> None:
         from diffusers.models.attention_processor import Attention
         from diffusers.models.downsampling import Downsample2D
         from diffusers.models.upsampling import Upsample2D
 
-        for module in net.modules():
+        for name, module in net.named_modules():
             if isinstance(module, Downsample2D | Upsample2D):
                 # They assert the width they were built with.
                 module.channels = module.conv.in_channels
             if isinstance(module, Attention):
+                module.heads = heads[f"{name}.to_q"]
                 module.inner_dim = module.to_q.out_features
 
     def block_of(self, layer: str) -> str:
@@ -121,6 +123,32 @@ class Unet(Network):
     def blocks(self) -> tuple[str, ...]:
         depth = range(len(self.channels))
         return ("time", *(f"down_{i}" for i in depth), "mid", *(f"up_{i}" for i in depth))
+
+    def macro_block_of(self, layer: str) -> str:
+        block = self.block_of(layer)
+        last = len(self.channels) - 1
+        if block == "time" or layer == "conv_in":
+            return "I"
+        if layer.startswith(("conv_norm_out", "conv_out")) or re.match(
+            rf"up_blocks\.{last}\.resnets\.{self.layers}\.(conv2|conv_shortcut)$", layer
+        ):
+            return "O"
+        if block == "mid":
+            return "M2" if layer.startswith("mid_block.resnets.1") else "M1"
+        way, place = block.split("_")
+        return f"D{place}" if way == "down" else f"U{last - int(place)}"
+
+    def region_of(self, layer: str) -> Region | None:
+        block = self.block_of(layer)
+        if block == "time" or "norm" in layer:
+            return None
+        if block == "mid":
+            return "middle"
+        way, place = block.split("_")
+        depth = len(self.channels)
+        resolution = int(place) if way == "down" else depth - 1 - int(place)
+        # Of an odd number of resolutions, the one in between counts as an end.
+        return "middle" if resolution >= (depth + 1) // 2 else "end"
 
     @property
     def _norm_groups(self) -> int:

@@ -1,0 +1,260 @@
+"""Promises that hold for every recipe of compressions on every network, tried on random ones.
+
+200 recipes by default; ``SLIMFRONT_EXAMPLES=2000`` tries more.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from objectives import costs
+from tests.conftest import build
+from tests.trainers.compression.silenced import silenced
+from trainers.cache import Cache
+from trainers.compression._pruning import without
+from trainers.compression.channels import coupled_groups
+from trainers.data.dataset import Images
+from trainers.errors import UserError
+from trainers.models.arch_spec import ArchSpec
+from trainers.models.building import assembled
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.files import packed, unpacked
+from trainers.models.network import NETWORKS, Network
+from trainers.recipe import Recipe
+from trainers.run import Run
+
+EXAMPLES = int(os.environ.get("SLIMFRONT_EXAMPLES", "200"))
+SETTINGS = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+#: Two of each kind; every width has several norm groups, so that these can become uneven.
+TINY: dict[str, Any] = {
+    "unet": {"unet": {"channels": [8, 16], "norm_groups": 4, "attention": [False, True], "head_dim": 8}},
+    "unet, labelled": {"unet": {"channels": [8, 8], "norm_groups": 2, "classes": 10, "attention": [True, False]}},
+    "ncsn": {"ncsn": {"channels": [8, 16], "embedding": 16}},
+    "ncsn, one level": {"ncsn": {"channels": [8], "embedding": 8}},
+    "guided_unet": {"guided_unet": {"channels": [8, 16], "bottleneck": 24, "heads": 2, "time_dim": 16, "classes": 10}},
+    "guided_unet, deep": {"guided_unet": {"channels": [8, 8, 16], "bottleneck": 16, "heads": 4, "time_dim": 8}},
+    "latent_unet": {"latent_unet": {"channels": [8, 16], "norm_groups": 4, "layers": 1, "context": 8, "heads": 2}},
+    "latent_unet, labelled": {
+        "latent_unet": {"channels": [8], "norm_groups": 4, "layers": 1, "context": 4, "classes": 10}
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared(digits: Images, cache: Cache) -> None:
+    """Not an argument of the tests: hypothesis would print it with every example."""
+    SHARED.update(images=digits, cache=cache)
+
+
+SHARED: dict[str, Any] = {}
+
+
+def run_of(kind: str) -> Run:
+    device = torch.device("cpu")
+    return Run(seed=0, device=device, teacher=teacher_of(kind), budget_images=0, until_images=0, **SHARED)
+
+
+@lru_cache
+def teacher_of(kind: str) -> DiffusionModel:
+    network: Network = NETWORKS.parse(TINY[kind]).for_data(image_size=8, image_channels=1)
+    assert network.mistakes() == []
+    return build(network)
+
+
+def ratios(kind: str) -> st.SearchStrategy[Any]:
+    spec = teacher_of(kind).spec
+    blocks = sorted({group.block for group in coupled_groups(spec)})
+    names = [group.name for group in coupled_groups(spec)]
+    ratio = st.floats(0.0, 0.9).map(lambda value: round(value, 2))
+    return st.one_of(
+        ratio,
+        st.dictionaries(st.sampled_from(blocks), ratio, min_size=1, max_size=3),
+        st.dictionaries(st.sampled_from([*names, "*conv1"]), ratio, min_size=1, max_size=3),
+    )
+
+
+def prunings(kind: str) -> st.SearchStrategy[Any]:
+    few = {"timesteps": 2, "images": 2}
+    criteria = ["random", {"magnitude": {"norm": "l1"}}, "magnitude", {"magnitude": {"led_by_norm": True}}]
+    gradients = [{name: few} for name in ("taylor", "diff_pruning")]
+    return st.fixed_dictionaries(
+        {"ratio": ratios(kind), "criterion": st.sampled_from([*criteria, *gradients])},
+        optional={
+            "rule": st.sampled_from(["paper", "flexible"]),
+            "statistics": st.sampled_from(["proper", "zeroed"]),
+            "heads": st.sampled_from(["narrow", "drop"]),
+            "round_to": st.sampled_from([1, 2, 4]),
+            "greedy": st.booleans(),
+        },
+    ).map(lambda options: {"prune": options})
+
+
+MASKS = st.fixed_dictionaries(
+    {"ratio": st.floats(0.0, 0.95), "method": st.sampled_from(["l1", "random"])},
+    optional={"scope": st.sampled_from(["global", "middle", "end"]), "rank": st.sampled_from(["together", "each"])},
+).map(lambda options: {"mask": options})
+GROUPS = st.fixed_dictionaries(
+    {"groups": st.sampled_from([1, 2, 4, "max"])}, optional={"init": st.sampled_from(["dense", "scratch"])}
+).map(lambda options: {"group": options})
+QUANTIZATIONS = st.fixed_dictionaries(
+    {"bits": st.sampled_from([32, 16, 8, 4])},
+    optional={
+        "format": st.sampled_from(["nf4", "fp4"]),
+        "layers": st.sampled_from(["all", "linear"]),
+        "rest": st.sampled_from([32, 16]),
+        "activations": st.sampled_from([32, 8]),
+        "where": st.sampled_from(["*", "down_0", "time"]),
+        "dequantise_once": st.booleans(),
+    },
+).map(lambda options: {"quantize": options})
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> tuple[str, list[Any]]:
+    """A network and compressions, mostly in an order that is allowed."""
+    kind = draw(st.sampled_from(sorted(TINY)))
+    stages = [prunings(kind), MASKS, prunings(kind), GROUPS, MASKS, QUANTIZATIONS, QUANTIZATIONS]
+    chosen = [draw(stage) for stage in stages if draw(st.booleans())]
+    return kind, draw(st.permutations(chosen)) if draw(st.integers(0, 4)) == 0 else chosen
+
+
+def inputs(spec: ArchSpec) -> tuple[Tensor, Tensor, Tensor | None]:
+    generator = torch.Generator().manual_seed(5)
+    image_BCHW = torch.randn(2, 1, 8, 8, generator=generator)
+    label_B = torch.tensor([0, 2]) if spec.network.classes else None
+    return image_BCHW, torch.tensor([3, 700]), label_B
+
+
+def answer(model: DiffusionModel) -> Tensor:
+    with torch.no_grad():
+        return model.predict(*inputs(model.spec))
+
+
+def sizes_only(spec: ArchSpec) -> ArchSpec:
+    """What is known before channels are scored and zeros are counted."""
+    return spec.map_layers(lambda name, layer: replace(layer, norm_groups=0, norm_over=(), zeros=0.0))
+
+
+def counted_macs(model: DiffusionModel) -> int:
+    """Multiply-accumulates of one image, counted while the network runs."""
+    total = 0
+
+    def count(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        elements = weight.numel() if isinstance(weight, Tensor) else torch.Size(weight.shape).numel()
+        name = type(module).__name__
+        if "Conv" in name:
+            applied = arguments[0] if "Transpose" in name else output
+            total += elements * applied.shape[-1] * applied.shape[-2]
+        else:
+            total += elements * output.numel() // output.shape[-1]
+
+    names = [name for name, layer in model.spec.layers.items() if layer.is_product]
+    hooks = [model.net.get_submodule(name).register_forward_hook(count) for name in names]
+    image_BCHW, timestep_B, label_B = inputs(model.spec)
+    with torch.no_grad():
+        model.predict(image_BCHW[:1], timestep_B[:1], None if label_B is None else label_B[:1])
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+@SETTINGS
+@given(recipes())
+def test_what_is_planned_is_built_saved_and_loaded_or_refused(made: tuple[str, list[Any]]) -> None:
+    kind, written = made
+    run = run_of(kind)
+    try:
+        recipe = Recipe.parse(written)
+        planned = recipe.plan(run.teacher.spec)
+    except (ValidationError, UserError) as refusal:
+        assert str(refusal).strip()
+        return
+    model = recipe.run(run)
+    assert sizes_only(model.spec) == sizes_only(planned)
+    built = sum(parameter.numel() for parameter in model.net.parameters())
+    coded = sum(
+        torch.Size(module.shape).numel() for module in model.net.modules() if type(module).__name__ == "QuantizedWeight"
+    )
+    assert built + coded == costs.parameters(planned)
+    assert counted_macs(model) == costs.macs(planned)
+    state, metadata = packed(model)
+    assert sum(tensor.nbytes for tensor in state.values()) == costs.stored_bytes(planned)
+    loaded = unpacked(load(save(state)), metadata)
+    first = answer(model)
+    assert torch.isfinite(first).all()
+    assert loaded.spec == model.spec and torch.equal(answer(loaded), first)
+
+
+@st.composite
+def single_prunings(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    kind = draw(st.sampled_from(sorted(TINY)))
+    return kind, draw(prunings(kind))
+
+
+@SETTINGS
+@given(single_prunings())
+def test_the_pruned_network_is_the_one_with_silent_channels(made: tuple[str, dict[str, Any]]) -> None:
+    kind, stage = made
+    teacher = teacher_of(kind)
+    recipe = Recipe.parse([stage])
+    try:
+        recipe.plan(teacher.spec)
+    except UserError:
+        return
+    model = recipe.run(run_of(kind))
+    kept = {name: torch.tensor(channels) for name, channels in model.survivors.items()}
+    is_zeroed = stage["prune"].get("statistics") == "zeroed" and stage["prune"].get("rule") == "flexible"
+    if stage["prune"].get("rule", "paper") == "paper":
+        # There channels fall into other norm groups; the same channels with their own groups must agree.
+        groups = coupled_groups(teacher.spec)
+        spec, state = without(teacher.spec, teacher.net.state_dict(), groups, kept, keeps_count=False)
+        spec = replace(spec, attentions=model.spec.attentions)
+        model = replace(model, spec=spec, net=assembled(spec, state))
+    torch.testing.assert_close(
+        answer(model), answer(silenced(teacher, kept, is_zeroed=is_zeroed)), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(TINY))
+def test_an_identity_compression_is_the_teacher_bit_for_bit(kind: str) -> None:
+    run = run_of(kind)
+    stages = [{"prune": {"ratio": 0.0}}, {"mask": {"ratio": 0.0}}, {"group": {"groups": 1}}, {"quantize": {"bits": 32}}]
+    model = Recipe.parse(stages).run(run)
+    assert model.spec == run.teacher.spec and torch.equal(answer(model), answer(run.teacher))
+    assert len(model.log) == 4
+
+
+def test_enough_recipes_are_allowed() -> None:
+    """The properties above say nothing of recipes that are refused."""
+    counts = {"allowed": 0, "refused": 0}
+
+    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @given(recipes())
+    def count(made: tuple[str, list[Any]]) -> None:
+        kind, written = made
+        try:
+            Recipe.parse(written).plan(teacher_of(kind).spec)
+            counts["allowed"] += bool(written)
+        except (ValidationError, UserError):
+            counts["refused"] += 1
+
+    count()
+    assert counts["allowed"] > 50 and counts["refused"] > 2

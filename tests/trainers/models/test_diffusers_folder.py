@@ -1,0 +1,87 @@
+"""Folders for diffusers: opened by diffusers itself with the same answers, or refused with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import build
+from trainers.errors import UserError
+from trainers.models.diffusers_folder import save_for_diffusers
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.networks.unet import Unet
+from trainers.models.published import load_published
+from trainers.recipe import Recipe
+from trainers.run import Run
+
+WIDE = Unet(image_size=8, image_channels=1, channels=(16, 32), norm_groups=4, attention=(False, True), head_dim=8)
+
+
+def opened(folder: Path):  # type: ignore[no-untyped-def]
+    from diffusers import UNet2DModel
+
+    return UNet2DModel.from_pretrained(folder).eval()
+
+
+def answers(model: DiffusionModel, net: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    image_BCHW = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    timestep_B = torch.tensor([3, 700])
+    with torch.no_grad():
+        return model.predict(image_BCHW, timestep_B), net(image_BCHW, timestep_B).sample
+
+
+@pytest.mark.parametrize("head_dim", [None, 8])
+def test_diffusers_opens_what_was_not_pruned(head_dim: int | None, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    model = build(replace(WIDE, head_dim=head_dim))
+    save_for_diffusers(model, tmp_path / "out")
+    ours, theirs = answers(model, opened(tmp_path / "out"))
+    assert torch.equal(ours, theirs)
+    # And it can be a teacher again.
+    again = load_published(str(tmp_path / "out"), sampling_steps=4)
+    assert again.spec.layers == model.spec.layers and again.spec.diffusion == model.spec.diffusion
+    assert torch.equal(ours, answers(again, again.net)[0])
+
+
+def test_diffusers_opens_a_pruned_network_whose_widths_agree(run: Run, tmp_path: Path) -> None:
+    run.teacher = build(Unet(image_size=8, image_channels=1, channels=(16, 32), norm_groups=4))
+    names = [
+        "down_blocks.0.downsamplers.0.conv",
+        "down_blocks.1.*",
+        "mid_block.*",
+        "up_blocks.0.*",
+    ]
+    ratio = dict.fromkeys(names, 0.25) | {"down_blocks.0.downsamplers.0.conv": 0.0}
+    model = Recipe.parse([{"prune": {"ratio": ratio, "criterion": "magnitude"}}]).run(run)
+    save_for_diffusers(model, tmp_path / "out")
+    net = opened(tmp_path / "out")
+    assert net.config.block_out_channels == [16, 24]
+    ours, theirs = answers(model, net)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_fewer_bits_are_restored(run: Run, tmp_path: Path, bits: int) -> None:
+    model = Recipe.parse([{"quantize": {"bits": bits}}]).run(run)
+    save_for_diffusers(model, tmp_path / "out")
+    ours, theirs = answers(model, opened(tmp_path / "out"))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ([{"prune": {"ratio": 0.5, "criterion": "random"}}], "time_embedding.linear_1 has 8 inputs where only 4"),
+        ([{"group": {"groups": 2}}], "has 2 groups where only 1"),
+        ([{"prune": {"ratio": {"*.conv1": 0.5}, "criterion": "random"}}], r"conv1 has .* outputs where only"),
+        ([{"prune": {"ratio": {"mid": 0.2}, "criterion": "random", "rule": "flexible"}}], "mid_block.*has"),
+    ],
+)
+def test_what_diffusers_cannot_express_is_said(run: Run, tmp_path: Path, recipe: list[object], reason: str) -> None:
+    model = Recipe.parse(recipe).run(run)
+    with pytest.raises(UserError, match=rf"diffusers' UNet2DModel cannot express this network: .*{reason}"):
+        save_for_diffusers(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

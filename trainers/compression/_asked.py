@@ -1,0 +1,109 @@
+"""Which ratio was asked for each coupled group, and how many channels it can lose for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from trainers.compression.channels import CoupledGroup
+from trainers.errors import UserError
+from trainers.models.arch_spec import ArchSpec
+from trainers.registry import suggestion
+
+_WILDCARDS = "*?[]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How many channels may go, and together with which others (see ``Prune``)."""
+
+    rule: str
+    round_to: int
+    heads: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a group loses.
+
+    Args:
+        count: Channels.
+        parts: Equal parts of the width that each lose the same; 1 when channels are ranked freely.
+        unit: Neighbouring channels that go together: 1, or the width of an attention head.
+        reason: Why it is not what was asked, where it could not be.
+    """
+
+    count: int
+    parts: int
+    unit: int
+    reason: str = ""
+
+
+def asked_ratios(
+    spec: ArchSpec, groups: Sequence[CoupledGroup], ratio: float | Mapping[str, float]
+) -> dict[str, float]:
+    """Group name -> ratio. A group's own name goes before a pattern, longer patterns before shorter ones, then blocks.
+
+    Raises:
+        UserError: when a key names nothing, or two keys of one rank disagree about a group.
+    """
+    if not isinstance(ratio, Mapping):
+        return {group.name: ratio for group in groups}
+    mistakes = [_unknown(key, spec, groups) for key in ratio if not any(_rank(key, group) for group in groups)]
+    asked = {}
+    for group in groups:
+        ranks = {key: rank for key in ratio if (rank := _rank(key, group))}
+        best = [key for key, rank in ranks.items() if rank == max(ranks.values())]
+        if len({ratio[key] for key in best}) > 1:
+            names = " and ".join(repr(key) for key in best)
+            mistakes.append(f"ratio: {names} both name {group.name}, with different ratios. Keep one of them.")
+        asked[group.name] = ratio[best[0]] if best else 0.0
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return asked
+
+
+def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
+    """As many channels as the rules allow, never more than ``asked`` of the width."""
+    unit = group.width // group.heads if rules.heads == "drop" and group.heads > 1 else 1
+    parts = group.heads if group.heads and unit == 1 else group.norm_groups if rules.rule == "paper" else 1
+    units = group.width // parts // unit
+    # The tolerance keeps 0.29999999999999998 * 10 from losing a channel that was asked for.
+    wanted = min(math.floor(asked * units + 1e-9), units - 1)
+    fitting = [removed for removed in range(wanted, 0, -1) if (units - removed) * unit * parts % rules.round_to == 0]
+    removed = fitting[0] if fitting else 0
+    reason = ""
+    if asked and not removed:
+        whole = f"{group.width} channels" + (f" in {parts} equal parts" if parts > 1 else "")
+        whole += f" in {units} heads" if unit > 1 else ""
+        reason = f"kept whole: {whole} cannot lose so few"
+        if wanted:
+            reason = f"kept whole: {whole} would not stay a multiple of {rules.round_to}"
+    return Loss(removed * unit * parts, parts, unit, reason)
+
+
+def _rank(key: str, group: CoupledGroup) -> int:
+    """How closely a key names a group: by its block 1, by a pattern its letters, by its name most, and 0 not at all."""
+    if key in (group.block, group.macro_block):
+        return 1
+    if key == group.name:
+        return 2 + len(key)
+    is_pattern = any(sign in key for sign in _WILDCARDS)
+    return 2 + sum(letter not in _WILDCARDS for letter in key) if is_pattern and fnmatchcase(group.name, key) else 0
+
+
+def _unknown(key: str, spec: ArchSpec, groups: Sequence[CoupledGroup]) -> str:
+    if key in spec.network.blocks():
+        return f"ratio: block {key!r} of this network has no channels to remove. Leave it out."
+    macro_blocks = dict.fromkeys(group.macro_block for group in groups)
+    blocks = spec.network.blocks()
+    known = [*blocks, *macro_blocks, *(group.name for group in groups)]
+    near = suggestion(key, known)
+    if "Did you mean" not in near:
+        near = (
+            f"Allowed: the blocks {', '.join(blocks)}; the macro-blocks {', '.join(macro_blocks)}; "
+            f"or the name of a group, such as {groups[0].name!r}, with or without wildcards."
+        )
+    return f"ratio: this network has no block {key!r}. {near}"

@@ -1,0 +1,99 @@
+"""A model as a folder that diffusers opens without Slimfront, where diffusers can express it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
+
+from trainers.errors import UserError
+from trainers.models.arch_spec import ArchSpec, Layer
+from trainers.models.building import assembled
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.networks.unet import Unet
+from trainers.models.quantized import QuantizedWeight
+from trainers.models.sampling import ddim_scheduler
+from trainers.models.tracing import spec_of
+
+if TYPE_CHECKING:
+    from diffusers import ModelMixin
+
+
+def save_for_diffusers(model: DiffusionModel, folder: Path) -> None:
+    """Write what ``diffusers.UNet2DModel.from_pretrained(folder)`` opens, and the scheduler's configuration beside it.
+
+    Weights in fewer bits are restored to float32 first: diffusers has no place for the codes.
+
+    Raises:
+        UserError: saying what diffusers' network cannot express, such as a block whose inner width differs.
+    """
+    spec = dense(model.spec)
+    network = expressible(spec)
+    state = {name: tensor.detach().cpu() for name, tensor in _restored(model.net).items()}
+    net = cast("ModelMixin", assembled(replace(spec, network=network), state))
+    net.save_pretrained(folder)
+    ddim_scheduler(spec.diffusion).save_pretrained(folder)
+
+
+def expressible(spec: ArchSpec) -> Unet:
+    """Options with which diffusers builds exactly this network.
+
+    Raises:
+        UserError: when there are none; it names the first layer that differs.
+    """
+    network = spec.network
+    if not isinstance(network, Unet):
+        raise UserError("diffusers' UNet2DModel is another network than this one. Load it with trainers.models.files.")
+    widths = tuple(
+        spec.layers[f"down_blocks.{level}.resnets.0.conv2"].outputs for level in range(len(network.channels))
+    )
+    norm = spec.layers["conv_norm_out"].norm_groups
+    heads = {attention.query: attention.heads for attention in spec.attentions}
+    head_dims = {spec.layers[query].outputs // count for query, count in heads.items() if count > 1}
+    candidate = replace(
+        network,
+        channels=widths,
+        norm_groups=norm if isinstance(norm, int) else network.norm_groups,
+        head_dim=head_dims.pop() if len(head_dims) == 1 else network.head_dim,
+    )
+    mistakes = candidate.mistakes()
+    if mistakes:
+        raise UserError(f"diffusers' UNet2DModel cannot express this network: {mistakes[0]}")
+    built = spec_of(candidate, sampling_steps=spec.sampling_steps)
+    for name, layer in spec.layers.items():
+        difference = _difference(layer, built.layers[name])
+        if difference:
+            raise UserError(f"diffusers' UNet2DModel cannot express this network: {name} {difference}.")
+    if built.attentions != spec.attentions:
+        raise UserError("diffusers' UNet2DModel cannot express this network: its attentions differ in width per head.")
+    return candidate
+
+
+def dense(spec: ArchSpec) -> ArchSpec:
+    """The same architecture with every weight in 32 bits."""
+    return spec.map_layers(
+        lambda name, layer: replace(layer, bits=32, bias_bits=32, format="", is_cached=False, zeros=0.0)
+    )
+
+
+def _difference(layer: Layer, built: Layer) -> str:
+    if isinstance(layer.norm_groups, tuple):
+        return f"has uneven norm groups ({min(layer.norm_groups)} to {max(layer.norm_groups)} channels)"
+    for what in ("inputs", "outputs", "groups", "norm_groups"):
+        found, wanted = getattr(layer, what), getattr(built, what)
+        if found != wanted:
+            return f"has {found} {what.replace('_', ' ')} where only {wanted} fit the widths of its block"
+    return ""
+
+
+def _restored(net: nn.Module) -> dict[str, Tensor]:
+    """The state with quantised weights in float32, under the names of dense layers."""
+    weights = {name: module.restore() for name, module in net.named_modules() if isinstance(module, QuantizedWeight)}
+    others = {
+        name: tensor
+        for name, tensor in net.state_dict().items()
+        if not name.startswith(tuple(f"{w}." for w in weights))
+    }
+    return {**others, **weights}
