@@ -169,7 +169,8 @@ def _write_folder(
 
 def _log_line(note: Mapping[str, Any]) -> str:
     remark = f" ({note['note']})" if note.get("note") else ""
-    return f"{note['what']}: asked {note['asked']}, achieved {note['achieved']}{remark}"
+    warning = "warning: " if note["asked"] and not note["achieved"] else ""
+    return f"{warning}{note['what']}: asked {note['asked']:.4g}, achieved {note['achieved']:.4g}{remark}"
 
 
 def _finite(name: str, measurement: Measurement) -> Measurement:

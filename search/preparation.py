@@ -33,10 +33,16 @@ def planned_teacher(space: Space) -> ArchSpec:
 
 
 def load_images(space: Space, teacher: ArchSpec) -> Images:
-    """The data at the size that the teacher takes."""
-    from trainers.data._images import fitted
+    """The data at the size that the teacher takes.
 
-    return fitted(space.data.load(), image_size=teacher.image_size, channels=teacher.image_channels)
+    Raises:
+        UserError: when it is not here, or has more classes than the teacher.
+    """
+    from trainers.data._images import check_classes, fitted
+
+    images = space.data.load()
+    check_classes(images, teacher.network.classes)
+    return fitted(images, image_size=teacher.image_size, channels=teacher.image_channels)
 
 
 def pick_device(space: Space) -> torch.device:

@@ -104,7 +104,7 @@ class _Training:
         import torch
 
         from trainers.cache import Cache
-        from trainers.data._images import fitted
+        from trainers.data._images import check_classes, fitted
         from trainers.run import Run
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -115,6 +115,7 @@ class _Training:
         mistakes = self.job.recipe.mistakes(spec)
         if mistakes:
             raise UserError("\n".join([f"the recipe of {self.folder} cannot be applied:", *mistakes]))
+        check_classes(images, spec.network.classes)
         images = fitted(images, image_size=spec.image_size, channels=spec.image_channels)
         teacher = self.job.teacher.obtain(images, cache=cache, device=device, on_progress=self._show)
         return Run(

@@ -198,6 +198,30 @@ def test_mistakes_that_the_file_shows_name_their_line(refused_space, changes, ex
             "student.network: channels has 5 resolutions, but 8 pixels cannot be halved 4 times. "
             "Use fewer resolutions or another image_size.",
         ),
+        (
+            {"recipe": [{"quantize": {"bits": 8}}, {"mask": {"ratio": {"float": [0.1, 0.5]}}}]},
+            "mask: conv_in is quantised already. Put mask before quantize.",
+        ),
+        (
+            {"recipe": [{"quantize": {"bits": {"choice": [4, 8]}, "where": "middle"}}]},
+            "quantize.where: 'middle' names no layer. Did you mean 'mid'? "
+            "Blocks: time, down_0, down_1, mid, up_0, up_1; a layer is named like 'time_embedding.linear_1'.",
+        ),
+        (
+            {"recipe": [{"prune": {"ratio": {"D0": 0.5, "down_0": {"float": [0.1, 0.2]}}}}]},
+            "prune.ratio: 'D0' and 'down_0' both name down_blocks.0.resnets.0.conv1, with different ratios. "
+            "Keep one of them.",
+        ),
+        (
+            {"recipe": [{"prune": {"ratio": 0.5, "greedy": True}}]},
+            "prune.greedy: scoring anew after each group would need new gradients each time. "
+            "Use magnitude or random, or leave greedy out.",
+        ),
+        (
+            {"recipe": [{"quantize": {"bits": 4, "activations": 8}}]},
+            "quantize.activations: 8-bit activations go with 8-bit weights, found bits: 4. "
+            "Set bits: 8, or leave 'activations' out.",
+        ),
     ],
 )
 def test_stages_that_do_not_fit_the_network_name_their_option(refused_space, changes, expected):
@@ -206,6 +230,11 @@ def test_stages_that_do_not_fit_the_network_name_their_option(refused_space, cha
 
 
 def test_teacher_that_does_not_fit_its_data(refused_space):
+    message = refused_space(teacher={"network": unet(classes=3)})
+    assert message == (
+        "teacher.network: classes is 3, but digits has labels up to 9. "
+        "Set classes: 10, or 0 for a network that knows no labels."
+    )
     message = refused_space(teacher={"network": unet(channels=[8] * 5)})
     assert message.startswith("teacher.network: channels has 5 resolutions, but 8 pixels cannot be halved 4 times.")
 

@@ -31,6 +31,10 @@ class Student(Stage):
 
         network = self._network_like(spec)
         mistakes = network.mistakes()
+        if network.classes not in (0, spec.network.classes):
+            mistakes.append(
+                f"classes is {network.classes}, the teacher's {spec.network.classes}. Use the teacher's, or 0 for none."
+            )
         if mistakes:
             raise UserError("\n".join(f"network: {mistake}" for mistake in mistakes))
         return tracing.spec_of(network, sampling_steps=spec.sampling_steps)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from trainers.data.dataset import Images
+from trainers.errors import UserError
 
 
 def content_hash(*tensors: Tensor) -> str:
@@ -31,6 +32,20 @@ def fitted(images: Images, *, image_size: int, channels: int) -> Images:
         name=f"{images.name} as {image_size}x{image_size}x{channels}",
         hash=content_hash(train_NCHW, images.train_label_N, test_NCHW, images.test_label_N),
     )
+
+
+def check_classes(images: Images, classes: int) -> None:
+    """Every label has a place in a network of so many classes; one of 0 classes reads no labels.
+
+    Raises:
+        UserError: when a label is too large, which training would find out as an index beyond its table.
+    """
+    found = 1 + max(int(label_N.max()) for label_N in (images.train_label_N, images.test_label_N) if len(label_N))
+    if classes and found > classes:
+        raise UserError(
+            f"teacher.network: classes is {classes}, but {images.name} has labels up to {found - 1}. "
+            f"Set classes: {found}, or 0 for a network that knows no labels."
+        )
 
 
 def _fit(image_NCHW: Tensor, image_size: int, channels: int) -> Tensor:

@@ -87,6 +87,7 @@ def test_zeros_stay_in_training_and_all_else_moves(run: Run) -> None:
     before, model = elements(masked(run, ratio=0.5)), recipe.run(run)
     for name, tensor in elements(model).items():
         assert torch.equal(tensor == 0, before[name] == 0), name
+        assert not torch.signbit(tensor[tensor == 0]).any(), "-0.0 does not compress as 0 does"
     assert not torch.equal(model.net.get_parameter("conv_in.weight"), run.teacher.net.get_parameter("conv_in.weight"))
 
 
