@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainers.models.stored_bits import BLOCK
+
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec, Attention, Layer
 
@@ -35,8 +37,6 @@ def layer_terms(layer: Layer) -> list[tuple[str, list[float]]]:
         return []
     found = [_computing(layer)]
     if layer.bits in (8, 4) and layer.format != "llm_int8" and not layer.is_cached:
-        from trainers.models.quantized import BLOCK  # here, because it imports torch
-
         # A last block that is not full costs one operation more.
         found.append((f"restore_{layer.bits}", [1.0, layer.weights, float(layer.weights % BLOCK[layer.bits] > 0)]))
     return found

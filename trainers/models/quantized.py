@@ -17,8 +17,6 @@ from trainers.models.arch_spec import Layer
 from trainers.models.stored_bits import BLOCK
 from trainers.models.value_tables import pair_table, value_table
 
-__all__ = ["BLOCK", "QuantizedConv2d", "QuantizedConvTranspose2d", "QuantizedLinear", "QuantizedWeight"]
-
 
 def quantized_layer(dense: nn.Module, layer: Layer) -> nn.Module:
     """The module for a layer whose weight is stored in 8 or 4 bits.
