@@ -33,7 +33,7 @@ class Zeros:
     def put_back(self) -> None:
         """Set them to zero again, after an optimiser's step."""
         if self._is_kept:
-            masked = list(self._parameters.values())
+            masked: list[Tensor] = list(self._parameters.values())
             torch._foreach_mul_(masked, list(self._is_kept.values()))
             # A negative weight leaves -0.0, which neither compresses nor quantises as 0 does.
             torch._foreach_add_(masked, 0.0)
