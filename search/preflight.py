@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _RANDOM_CANDIDATES = 300
 _MISTAKES_SHOWN = 20
 _SPARE_BYTES = 200 * 10**6
+_LARGE_MACS = 20 * 10**9
 
 
 @dataclass(frozen=True)
@@ -175,32 +176,46 @@ def check_disk(folder: Path, survey: Survey, *, trials: int) -> None:
 def check_runs(spec: ArchSpec, *, device: torch.device) -> None:
     """Build the model with random weights, compare it with its spec and run one denoising step.
 
+    A large one is only followed through its shapes: neither its weights nor its arithmetic are worth the time here.
+
     Raises:
         UserError: when it cannot be built or run as the spec says.
     """
     import torch
 
-    from objectives.costs import parameters
+    from objectives.costs import macs, parameters
     from trainers.models.building import empty
-    from trainers.models.diffusion_model import DiffusionModel
-    from trainers.models.sampling import draw
+    from trainers.models.tracing import example_inputs
 
-    net = empty(spec).to_empty(device=device)
+    net = empty(spec).eval()
     built = sum(parameter.numel() for parameter in net.parameters())
     stored = sum(_coded_weights(module) for module in net.modules())
     if built + stored != parameters(spec):
         raise UserError(f"the model has {built + stored} parameters, its architecture says {parameters(spec)}.")
+    shape = (1, spec.image_channels, spec.image_size, spec.image_size)
+    if macs(spec) > _LARGE_MACS:
+        with torch.no_grad():
+            found = spec.network.call(net, *example_inputs(spec.network)).shape
+    else:
+        found = _drawn(spec, net.to_empty(device=device), shape, device=device).shape
+    if found != shape:
+        raise UserError(f"the model draws {tuple(found)}, expected {shape}.")
+
+
+def _drawn(spec: ArchSpec, net: torch.nn.Module, shape: tuple[int, ...], *, device: torch.device) -> torch.Tensor:
+    import torch
+
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.models.sampling import draw
+
     for tensor in net.state_dict().values():
         if tensor.is_floating_point():
             tensor.normal_(std=0.02)
         else:
             tensor.zero_()
-    shape = (1, spec.image_channels, spec.image_size, spec.image_size)
     label_B = torch.zeros(1, dtype=torch.long, device=device) if spec.network.classes else None
-    model = DiffusionModel(net=net.eval(), spec=spec.with_sampling_steps(1))
-    drawn_BCHW = draw(model, torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device), label_B)
-    if drawn_BCHW.shape != shape:
-        raise UserError(f"the model draws {tuple(drawn_BCHW.shape)}, expected {shape}.")
+    model = DiffusionModel(net=net, spec=spec.with_sampling_steps(1))
+    return draw(model, torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device), label_B)
 
 
 def check_same_space(folder: Path, space: Space) -> None:
