@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from objectives.objective import OBJECTIVES
 from search.known import Foresight
 from search.record import Record
+from search.samplers.sampler import Problem
 from search.views import StudyViews
 from trainers.errors import UserError
 
@@ -68,9 +69,10 @@ class Study:
             directions=["minimize" if objective.goal == "min" else "maximize" for objective in space.objectives],
             load_if_exists=True,
         )
-        # A sampler started again with the same seed would repeat its first suggestions.
-        seed = space.sampler.seed + 7919 * len(self._optuna.get_trials(deepcopy=False))
-        self._optuna.sampler = space.sampler.build(seed=seed)
+        # Most samplers, started again with the same seed, would repeat their first suggestions.
+        told = len(self._optuna.get_trials(deepcopy=False)) if space.sampler.derives_seed else 0
+        self._optuna.sampler = space.sampler.build(seed=space.sampler.seed + 7919 * told)
+        space.sampler.inform(self._optuna.sampler, self._problem())
         self._optuna.set_user_attr("space", space.effective_text)
         self._seconds_before = float(self._optuna.user_attrs.get("seconds", 0.0))
 
@@ -106,6 +108,20 @@ class Study:
         else:
             self._begun[trial.number] = time.monotonic()
         return Asked(trial.number, candidate), known.reasons
+
+    def _problem(self) -> Problem:
+        def costs(values: Mapping[str, Any]) -> Mapping[str, float] | None:
+            # A knob that no trial has had yet may be missing, and is drawn when it comes.
+            candidate = self.space.candidate(lambda knob: values.get(knob.path, knob.extremes()[0]))
+            known = self.foresight.of(candidate)
+            return None if known.reasons else known.costs
+
+        return Problem(
+            objectives=self.names,
+            limits=self.limits,
+            distributions={knob.path: _distribution(knob) for knob in self.space.knobs},
+            costs=costs,
+        )
 
     def _random_allowed(self) -> dict[str, Any]:
         import random
@@ -290,6 +306,18 @@ def _suggest(trial: optuna.trial.Trial, knob: Knob) -> Any:
         step = 1 if knob.step is None else int(knob.step)
         return trial.suggest_int(knob.path, int(knob.low), int(knob.high), step=step, log=knob.log)
     return trial.suggest_float(knob.path, knob.low, knob.high, step=knob.step, log=knob.log)
+
+
+def _distribution(knob: Knob) -> optuna.distributions.BaseDistribution:
+    """What ``_suggest`` asks for."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if knob.kind == "choice":
+        return CategoricalDistribution(knob.choices)
+    if knob.kind == "int":
+        step = 1 if knob.step is None else int(knob.step)
+        return IntDistribution(int(knob.low), int(knob.high), step=step, log=knob.log)
+    return FloatDistribution(knob.low, knob.high, step=knob.step, log=knob.log)
 
 
 def _is_free(trial: optuna.trial.FrozenTrial) -> bool:

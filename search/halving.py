@@ -1,0 +1,169 @@
+"""Stopping weak trials early for several objectives: which trial trains next, and up to what share of the budget.
+
+Every trial begins at the smallest share. At each share (a *rung*) a quota says which part of the trials that have
+come there may go on, and the ones that go on are those from whose completion most is expected. A place in the quota is
+given as soon as it is there, so no trial waits for a rung-mate. The quota follows from what was measured: where a
+rung's order predicts the final one, few go on; where it says nothing, all do, and the rung costs nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from search.front import non_dominated
+
+Gains = Callable[[], tuple[Mapping[int, float], float]]
+"""Gives what finishing each waiting trial is expected to gain, by number, and what the next new trial would."""
+
+_USELESS_TO_USEFUL = (0.1, 0.3)
+"""Rank correlations at which a rung stops nobody, and from which on it stops as many as it may."""
+_WORTHWHILE = 0.15
+"""A trial that promises less than this part of what a new one does is left, though the quota has a place for it."""
+_PRIOR_FIDELITY = 0.5
+_PRIOR_PAIRS = 3
+"""What is taken for a rung's rank correlation before it is measured, and how many measured pairs that is worth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a free worker does: train to ``share``; ``trial`` is None for a new one."""
+
+    trial: int | None
+    share: float
+
+
+class Halving:
+    """The rule. It holds nothing that cannot be told again from a study's results, in any order.
+
+    Args:
+        shares: Of the full training, rising, the last one 1.
+        keep: The part of a rung's trials that goes on; None lets it follow from the rank fidelity measured.
+        least_kept: The part that goes on where a rung predicts well.
+        rule: Who goes on: the largest expected ``gain``, or the first by non-dominated ``sort``.
+    """
+
+    def __init__(
+        self,
+        *,
+        shares: Sequence[float] = (1 / 9, 1 / 3, 1.0),
+        keep: float | None = None,
+        least_kept: float = 0.5,
+        rule: Literal["gain", "sort"] = "gain",
+    ) -> None:
+        rising = all(before < after for before, after in itertools.pairwise(shares))
+        if not shares or shares[0] <= 0 or shares[-1] != 1 or not rising:
+            raise ValueError(f"shares must rise from above 0 to 1, got {tuple(shares)!r}. For example (1/9, 1/3, 1).")
+        self.shares = tuple(float(share) for share in shares)
+        self.keep = keep
+        self.least_kept = least_kept
+        self.rule = rule
+        self._values: dict[int, dict[int, Mapping[str, float]]] = {}
+        self._target: dict[int, int] = {}
+        self._lost: set[int] = set()
+
+    def began(self, trial: int, share: float) -> None:
+        """A trial is being trained up to ``share``."""
+        self._target[trial] = max(self._rung(share), self._target.get(trial, 0))
+
+    def tell(self, trial: int, share: float, values: Mapping[str, float]) -> None:
+        """What a trial measured at ``share``, everything minimised; NaN: it failed and is over."""
+        self.began(trial, share)
+        if any(math.isnan(value) for value in values.values()):
+            self._lost.add(trial)
+        else:
+            self._values.setdefault(trial, {})[self._rung(share)] = dict(values)
+
+    def next(self, gains: Gains | None = None) -> Step:
+        """What a free worker does now; ``gains`` is asked only when there is someone to choose."""
+        for rung in reversed(range(len(self.shares) - 1)):
+            waiting = self.waiting(rung)
+            if waiting and self._begun(rung + 1) < self._quota(rung):
+                chosen = self._chosen(rung, waiting, gains)
+                if chosen is not None:
+                    return Step(trial=chosen, share=self.shares[rung + 1])
+        return Step(trial=None, share=self.shares[0])
+
+    def waiting(self, rung: int) -> list[int]:
+        """Trials that were trained to this rung and no further."""
+        return [
+            trial
+            for trial, target in self._target.items()
+            if target == rung and trial not in self._lost and rung in self._values.get(trial, {})
+        ]
+
+    def kept(self, rung: int) -> float:
+        """The part of the trials at this rung that goes on."""
+        if self.keep is not None:
+            return self.keep
+        return float(np.interp(self.fidelity(rung), _USELESS_TO_USEFUL, (1.0, self.least_kept)))
+
+    def fidelity(self, rung: int) -> float:
+        """How this rung's values are correlated by rank with the final ones, from 0 to 1, averaged over what changes.
+
+        Measured on the trials that were trained to the end, corrected for their having been chosen by this rung
+        (Thorndike 1949, case 2), and drawn towards a prior while they are few.
+        """
+        last = len(self.shares) - 1
+        pairs = [values for values in self._values.values() if rung in values and last in values]
+        everyone = [values[rung] for values in self._values.values() if rung in values]
+        found = []
+        for name in pairs[0][last] if pairs else ():
+            low = np.array([values[rung][name] for values in pairs if name in values[rung]])
+            final = np.array([values[last][name] for values in pairs if name in values[rung]])
+            if len(low) >= 3 and not np.array_equal(low, final):
+                found.append(_corrected(low, final, np.array([values[name] for values in everyone if name in values])))
+        measured = max(float(np.mean(found)), 0.0) if found else 0.0
+        pairs_count = len(pairs) if found else 0
+        return (pairs_count * measured + _PRIOR_PAIRS * _PRIOR_FIDELITY) / (pairs_count + _PRIOR_PAIRS)
+
+    def _quota(self, rung: int) -> float:
+        reached = sum(rung in values for values in self._values.values())
+        return math.floor(self.kept(rung) * reached + 1e-9)
+
+    def _begun(self, rung: int) -> int:
+        return sum(target >= rung for target in self._target.values())
+
+    def _chosen(self, rung: int, waiting: list[int], gains: Gains | None) -> int | None:
+        if self.rule == "gain" and gains is not None:
+            gain, new = gains()
+            best = max(waiting, key=lambda trial: gain.get(trial, 0.0))
+            if math.isfinite(new) and gain.get(best, 0.0) < _WORTHWHILE * new:
+                return None
+            if gain.get(best, 0.0) > 0:
+                return best
+        return self._first_by_sort(rung, waiting)
+
+    def _first_by_sort(self, rung: int, waiting: list[int]) -> int:
+        """The waiting trial on the best non-dominated layer of the rung; within a layer the lowest sum of ranks."""
+        everyone = [trial for trial, values in self._values.items() if rung in values]
+        names = list(self._values[everyone[0]][rung])
+        points = np.array([[self._values[trial][rung][name] for name in names] for trial in everyone])
+        ranks = points.argsort(axis=0).argsort(axis=0).sum(axis=1)
+        layer, left = np.zeros(len(points)), np.arange(len(points))
+        while len(left):
+            is_front = non_dominated(points[left])
+            left = left[~is_front]
+            layer[left] += 1
+        place = {trial: (layer[index], ranks[index]) for index, trial in enumerate(everyone)}
+        return min(waiting, key=lambda trial: place[trial])
+
+    def _rung(self, share: float) -> int:
+        return int(np.argmin([abs(share - known) for known in self.shares]))
+
+
+def _corrected(low_N: np.ndarray, final_N: np.ndarray, everyone_N: np.ndarray) -> float:
+    def ranks(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values.argsort().argsort(), dtype=float)
+
+    if np.ptp(low_N) == 0 or np.ptp(final_N) == 0:
+        return 0.0
+    measured = float(np.corrcoef(ranks(low_N), ranks(final_N))[0, 1])
+    ratio = float(np.log(np.maximum(everyone_N, 1e-12)).std() / max(np.log(np.maximum(low_N, 1e-12)).std(), 1e-9))
+    ratio = min(max(ratio, 1.0), 3.0)
+    return measured * ratio / math.sqrt(1 - measured**2 + measured**2 * ratio**2)

@@ -1,0 +1,151 @@
+"""Candidates that may be tried: costs known beforehand, limits and constraints are met before anything is trained.
+
+Legend: N candidates, D knobs, K known objectives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from search.samplers._knob_space import KnobSpace
+
+Array = NDArray[np.float64]
+Costs = Callable[[Mapping[str, Any]], Mapping[str, float] | None]
+
+_POOL = 1024
+_DRAWN_AT_ONCE = 256
+_DRAWN_AT_MOST = 4096
+_TOO_FEW = 64
+_REPAIRS = 24
+
+
+class Allowed:
+    """Draws and mutates candidates within the limits; the same ones for the same space and seed.
+
+    Args:
+        costs: Candidate -> what is known before training; None or NaN when it breaks a constraint.
+        objectives: Names in the order of the study.
+        limits: Name -> the most that still interests (after ``sign``); names that are no objective are heeded too.
+        sign: Name -> -1 for what is maximised.
+    """
+
+    def __init__(
+        self,
+        space: KnobSpace,
+        *,
+        costs: Costs | None,
+        objectives: Sequence[str],
+        limits: Mapping[str, float],
+        sign: Mapping[str, float],
+        seed: int,
+    ) -> None:
+        self.space = space
+        self._costs = costs
+        self._limits = limits
+        self._sign = sign
+        self._cache: dict[bytes, tuple[Array, float]] = {}
+        self.known = self._known_among(objectives)
+        self._seed = seed
+        self._pool: Array | None = None
+
+    def costs_NK(self, rows_ND: Array) -> Array:
+        """Known objectives of each row."""
+        return np.array([self._looked_up(row)[0] for row in rows_ND]).reshape(len(rows_ND), len(self.known))
+
+    def violations_N(self, rows_ND: Array) -> Array:
+        """By how much, relative to its limit, each row is beyond; 0 is allowed, infinite breaks a constraint."""
+        return np.array([self._looked_up(row)[1] for row in rows_ND])
+
+    @property
+    def pool_ND(self) -> Array:
+        """Rows spread evenly over what is allowed (scrambled Sobol); the first ones are the start-up design."""
+        if self._pool is None:
+            self._pool = self._drawn()
+        return self._pool
+
+    def mutated(self, parents_ND: Array, count: int, *, step: float, generator: np.random.Generator) -> Array:
+        """Allowed rows near the parents: about a quarter of the knobs are changed by ``step``, at least one."""
+        children = self._changed(parents_ND, count, step=step, generator=generator)
+        return children[self.violations_N(children) <= 0]
+
+    def _changed(self, parents_ND: Array, count: int, *, step: float, generator: np.random.Generator) -> Array:
+        children = parents_ND[generator.integers(len(parents_ND), size=count)].copy()
+        width = children.shape[1]
+        changes = generator.random(children.shape) < max(0.2, 1 / width)
+        changes[np.arange(count), generator.integers(width, size=count)] = True
+        moved = children + step * generator.standard_normal(children.shape)
+        # Reflected at the ends, so that they are not tried more often than the rest.
+        moved = np.abs(moved)
+        moved = np.where(moved > 1, np.maximum(2 - moved, 0.0), moved)
+        anew = np.floor(generator.random(children.shape) * np.maximum(self.space.counts, 1))
+        changed = np.where(self.space.counts > 0, anew, moved)
+        return self.space.settled(np.where(changes, changed, children))
+
+    def _known_among(self, objectives: Sequence[str]) -> list[str]:
+        """The objectives that ``costs`` gives for the first random candidate that can be built."""
+        if self._costs is None:
+            return []
+        generator = np.random.default_rng(0)
+        for _ in range(_DRAWN_AT_ONCE):
+            costs = self._costs(
+                self.space.candidate(self.space.spread(generator.random((1, len(self.space.names))))[0])
+            )
+            if costs is None:
+                continue
+            if not {*objectives, *self._limits} & set(costs):
+                raise ValueError(
+                    f"costs gives {', '.join(costs)}, but the objectives are called {', '.join(objectives)}. "
+                    "Name the study's objectives in its order: BudgetEI(objectives=[...])."
+                )
+            return [name for name in objectives if name in costs]
+        return []
+
+    def _drawn(self) -> Array:
+        sobol = qmc.Sobol(len(self.space.names), seed=np.random.default_rng(self._seed))
+        found: list[Array] = []
+        beyond: list[Array] = []
+        for _ in range(_DRAWN_AT_MOST // _DRAWN_AT_ONCE):
+            rows = self.space.spread(sobol.random(_DRAWN_AT_ONCE))
+            is_allowed = self.violations_N(rows) <= 0
+            found.append(rows[is_allowed])
+            beyond.append(rows[~is_allowed])
+            if sum(map(len, found)) >= _POOL:
+                break
+        allowed = np.vstack(found)[:_POOL]
+        return allowed if len(allowed) >= _TOO_FEW else self._repaired(allowed, np.vstack(beyond))
+
+    def _repaired(self, allowed_ND: Array, beyond_ND: Array) -> Array:
+        """Where little of the space is allowed: what is least beyond, changed until it is."""
+        generator = np.random.default_rng([self._seed, 1])
+        rows = np.vstack([allowed_ND, beyond_ND])
+        for _ in range(_REPAIRS):
+            rows = rows[np.argsort(self.violations_N(rows), kind="stable")][:_TOO_FEW]
+            if (self.violations_N(rows) <= 0).all():
+                break
+            children = self._changed(rows, 2 * _TOO_FEW, step=0.2, generator=generator)
+            rows = np.unique(np.vstack([rows, children]), axis=0)
+        violations = self.violations_N(rows)
+        # Nothing allowed was found: the nearest misses are all that can be tried.
+        return rows[violations <= 0] if (violations <= 0).any() else rows[np.argsort(violations)][:_TOO_FEW]
+
+    def _looked_up(self, row_D: Array) -> tuple[Array, float]:
+        key = row_D.tobytes()
+        if key not in self._cache:
+            self._cache[key] = self._computed(row_D)
+        return self._cache[key]
+
+    def _computed(self, row_D: Array) -> tuple[Array, float]:
+        costs = {} if self._costs is None else self._costs(self.space.candidate(row_D))
+        if costs is None or any(not math.isfinite(value) for value in costs.values()):
+            return np.full(len(self.known), np.nan), math.inf
+        minimised = {name: float(value) * self._sign.get(name, 1.0) for name, value in costs.items()}
+        excess = [
+            (minimised[name] - limit) / (abs(limit) or 1.0) for name, limit in self._limits.items() if name in minimised
+        ]
+        return np.array([minimised[name] for name in self.known]), max([*excess, 0.0])

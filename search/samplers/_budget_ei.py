@@ -1,0 +1,214 @@
+"""BudgetEI: a sampler for mixed knobs, several objectives, known costs and limits, that needs few trials."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from search.samplers._allowed import Allowed, Costs
+from search.samplers._history import History, signs
+from search.samplers._knob_space import KnobSpace
+from search.samplers._prospect import Prospect
+
+Array = NDArray[np.float64]
+
+_ROUNDS = (0.3, 0.2, 0.12, 0.06, 0.03)
+_CHILDREN = 200
+_PARENTS = 12
+_FEWEST = 4
+"""Candidates with a result before anything is concluded from them."""
+
+
+class BudgetEI(BaseSampler):
+    """Budget expected improvement under a Gaussian process of each learned objective.
+
+    What it suggests depends on the seed and on what the study holds, and on nothing else, so a study that is opened
+    again goes on as if it had never been closed.
+
+    Args:
+        costs: Candidate (knob -> value) -> the objectives that are known before training, in the study's units. None,
+            or a NaN, says that the candidate cannot be built or breaks a constraint. Left out, all are learned.
+        limits: Objective -> the worst value that still interests. Known ones are never exceeded.
+        objectives: Names in the order of the study's directions. Left out, they are the study's metric names, else
+            the names in ``limits`` where there are as many as directions, else "0", "1" and so on.
+        distributions: The knobs, where they are known before the first trial; then the start-up design covers them
+            jointly and within the limits. Left out, they are learned from the first trials.
+        startup_trials: How many candidates come from the start-up design.
+        seed: None draws one.
+    """
+
+    def __init__(
+        self,
+        *,
+        costs: Costs | None = None,
+        limits: Mapping[str, float] | None = None,
+        objectives: Sequence[str] | None = None,
+        distributions: Mapping[str, BaseDistribution] | None = None,
+        startup_trials: int = 10,
+        seed: int | None = None,
+    ) -> None:
+        self.costs = costs
+        self.limits = limits
+        self.objectives = objectives
+        self.distributions = distributions
+        self.startup_trials = startup_trials
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._allowed: Allowed | None = None
+        self._prospect: tuple[History, Prospect] | None = None
+        self._told: tuple[object, Prospect] | None = None
+        self._chosen: tuple[Prospect, int, tuple[Array, float]] | None = None
+
+    def inform(
+        self,
+        *,
+        objectives: Sequence[str],
+        costs: Costs | None,
+        limits: Mapping[str, float] | None,
+        distributions: Mapping[str, BaseDistribution],
+    ) -> None:
+        """What is known of the problem, where it was not said at the beginning."""
+        self.objectives = self.objectives or objectives
+        self.costs = self.costs or costs
+        self.limits = limits if self.limits is None else self.limits
+        self.distributions = self.distributions or distributions
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All knobs seen so far, each with its latest distribution; those that are there only sometimes too."""
+        return self._distributions(study, without=trial.number)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The candidate with the largest budget expected improvement, or one of the start-up design."""
+        if not search_space:
+            return {}
+        history = History.of(study, names=self._names(study), without=trial.number)
+        allowed = self._allowed_in(search_space, history, study)
+        row_D = self._next(history, allowed, study, number=trial.number)[0]
+        return allowed.space.candidate(row_D)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random value: the knob was not known when the trial began."""
+        generator = np.random.default_rng([self.seed, trial.number, zlib.crc32(param_name.encode())])
+        space = KnobSpace(distributions={param_name: param_distribution})
+        return space.candidate(space.spread(generator.random((1, 1)))[0])[param_name]
+
+    def reseed_rng(self) -> None:
+        """Nothing to do: what is random depends on the seed and the trial's number, so no two workers repeat it."""
+
+    def gains(self, study: Study) -> tuple[dict[int, float], float]:
+        """What finishing each waiting trial is expected to gain, by number, and what the next new one would.
+
+        The latter is infinite during start-up, when nothing can be expected yet.
+        """
+        history = History.of(study, names=self._names(study))
+        allowed = self._allowed_in(self._distributions(study), history, study)
+        new = self._next(history, allowed, study, number=len(study.get_trials(deepcopy=False)))[1]
+        if len(history.observations) < _FEWEST:
+            return dict.fromkeys(history.waiting, 0.0), new
+        gain = self._prospect_of(history, allowed, study).gain_C(allowed.space.rows(list(history.waiting.values())))
+        return dict(zip(history.waiting, map(float, gain), strict=True)), new
+
+    def _next(self, history: History, allowed: Allowed, study: Study, *, number: int) -> tuple[Array, float]:
+        """The row of the trial called ``number``, and its gain."""
+        tried = {tuple(sorted(each.candidate.items())) for each in history.observations}
+        # Asked for many at once, the design goes on until there is something to learn from.
+        if number < self.startup_trials or len(tried) < _FEWEST:
+            if number < len(allowed.pool_ND):
+                return allowed.pool_ND[number], np.inf
+            if not history.observations:
+                return allowed.pool_ND[number % len(allowed.pool_ND)], np.inf
+        prospect = self._prospect_of(history, allowed, study)
+        # Kept in a local name as well: another thread may ask through the same sampler.
+        chosen = self._chosen
+        if chosen is None or chosen[0] is not prospect or chosen[1] != number:
+            chosen = self._chosen = (prospect, number, self._best(prospect, history, number=number))
+        return chosen[2]
+
+    def _best(self, prospect: Prospect, history: History, *, number: int) -> tuple[Array, float]:
+        """The row not tried before with the largest gain: of the pool, then of changes of the best in smaller steps."""
+        allowed = prospect.allowed
+        generator = np.random.default_rng([self.seed, number])
+        rows = allowed.pool_ND
+        gain = prospect.gain_C(rows)
+        measured = allowed.space.settled(allowed.space.rows([each.candidate for each in history.full]))
+        for step in _ROUNDS:
+            parents = rows[np.argsort(-gain, kind="stable")[:_PARENTS]]
+            if step == _ROUNDS[0]:
+                parents = np.vstack([parents, measured])
+            children = allowed.mutated(parents, _CHILDREN, step=step, generator=generator)
+            rows, gain = np.vstack([rows, children]), np.concatenate([gain, prospect.gain_C(children)])
+        tried = {row.tobytes() for row in allowed.space.rows(history.candidates)}
+        order = np.argsort(-gain, kind="stable")
+        # Once everything was tried, the best is tried again.
+        best = next((index for index in order if rows[index].tobytes() not in tried), order[0])
+        return rows[best], float(gain[best])
+
+    def _prospect_of(self, history: History, allowed: Allowed, study: Study) -> Prospect:
+        kept = self._prospect
+        if kept is None or kept[0] != history or kept[1].allowed is not allowed:
+            told = self._told_prospect(history, allowed, study)
+            kept = self._prospect = (history, told.with_running(allowed.space.rows(history.running)))
+        return kept[1]
+
+    def _told_prospect(self, history: History, allowed: Allowed, study: Study) -> Prospect:
+        # While several are asked for, only what runs changes: the processes need not be fitted again.
+        told = (history.observations, history.failed)
+        kept = self._told
+        if kept is None or kept[0] != told or kept[1].allowed is not allowed:
+            names, limits = self._names(study), self._limits(study)
+            prospect = Prospect.of(
+                history,
+                allowed,
+                known=[names.index(name) for name in allowed.known],
+                limits_M=np.array([limits.get(name, np.nan) for name in names]),
+                seed=self.seed,
+            )
+            kept = self._told = (told, prospect)
+        return kept[1]
+
+    def _allowed_in(self, distributions: Mapping[str, BaseDistribution], history: History, study: Study) -> Allowed:
+        space = KnobSpace.seen(distributions, history.candidates)
+        allowed = self._allowed
+        if allowed is None or allowed.space != space:
+            allowed = self._allowed = Allowed(
+                space,
+                costs=self.costs,
+                objectives=self._names(study),
+                limits=self._limits(study),
+                sign=dict(zip(self._names(study), signs(study), strict=True)),
+                seed=self.seed,
+            )
+        return allowed
+
+    def _distributions(self, study: Study, *, without: int | None = None) -> dict[str, BaseDistribution]:
+        found = dict(self.distributions or {})
+        for trial in study.get_trials(deepcopy=False):
+            if trial.number != without:
+                found |= trial.distributions
+        return {name: distribution for name, distribution in found.items() if not distribution.single()}
+
+    def _names(self, study: Study) -> list[str]:
+        if self.objectives is not None:
+            return list(self.objectives)
+        if study.metric_names is not None:
+            return list(study.metric_names)
+        count = len(study.directions)
+        if self.limits is not None and len(self.limits) == count:
+            return list(self.limits)
+        return [str(index) for index in range(count)]
+
+    def _limits(self, study: Study) -> dict[str, float]:
+        """Limits on what is minimised."""
+        sign = dict(zip(self._names(study), signs(study), strict=True))
+        return {name: limit * sign.get(name, 1.0) for name, limit in (self.limits or {}).items()}

@@ -1,0 +1,203 @@
+"""Mixed knobs as rows of numbers, and as the coordinates in which a Gaussian process measures distance.
+
+Legend: N candidates, D knobs, F features. A row holds, for each knob, its position between its ends (0 to 1, by
+logarithm for a log knob) or the number of its choice; NaN where the candidate does not have the knob.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnobSpace:
+    """The knobs of a search and when each exists.
+
+    Args:
+        distributions: Knob -> Optuna's distribution.
+        conditions: Knob -> another knob, a choice, and the numbers of the choices under which the former exists.
+    """
+
+    distributions: Mapping[str, BaseDistribution]
+    conditions: Mapping[str, tuple[str, frozenset[int]]] = field(default_factory=dict)
+
+    @classmethod
+    def seen(cls, distributions: Mapping[str, BaseDistribution], candidates: Sequence[Mapping[str, Any]]) -> KnobSpace:
+        """The space that explains which knobs each of the ``candidates`` has."""
+        found = cls(distributions=distributions)
+        conditions = {}
+        for name in distributions:
+            condition = found._explanation(name, candidates)
+            if condition is not None:
+                conditions[name] = condition
+        return cls(distributions=distributions, conditions=conditions)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Each knob after the one on which it depends."""
+        ordered: list[str] = []
+
+        def place(name: str) -> None:
+            if name not in ordered:
+                if name in self.conditions:
+                    place(self.conditions[name][0])
+                ordered.append(name)
+
+        for name in self.distributions:
+            place(name)
+        return ordered
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How many choices each knob has; 0 for numbers."""
+        return np.array([_choices(self.distributions[name]) for name in self.names], dtype=np.int64)
+
+    def rows(self, candidates: Sequence[Mapping[str, Any]]) -> Array:
+        """The candidates as numbers. Values outside the ends lie outside 0 to 1."""
+        rows = np.full((len(candidates), len(self.names)), np.nan)
+        for column, name in enumerate(self.names):
+            distribution = self.distributions[name]
+            for row, candidate in enumerate(candidates):
+                if name in candidate:
+                    rows[row, column] = _position(distribution, candidate[name])
+        return rows
+
+    def candidate(self, row_D: Array) -> dict[str, Any]:
+        """The knobs that a row has, with their values."""
+        return {
+            name: _value(self.distributions[name], position)
+            for name, position in zip(self.names, row_D, strict=True)
+            if not math.isnan(position)
+        }
+
+    def spread(self, unit_ND: Array) -> Array:
+        """Numbers of the unit cube, evenly over the space: rows that are steps, choices, and conditions met."""
+        rows = np.asarray(unit_ND, float).copy()
+        is_choice = self.counts > 0
+        rows[:, is_choice] = np.floor(rows[:, is_choice] * self.counts[is_choice])
+        return self.settled(rows)
+
+    def settled(self, rows_ND: Array) -> Array:
+        """Rows on allowed values only, without knobs whose condition is not met; missing ones that exist are filled."""
+        rows = np.where(np.isnan(rows_ND), 0.5, rows_ND)
+        for column, name in enumerate(self.names):
+            rows[:, column] = _snapped(self.distributions[name], rows[:, column])
+        for column, name in enumerate(self.names):
+            if name in self.conditions:
+                other, allowed = self.conditions[name]
+                is_active = np.isin(rows[:, self.names.index(other)], list(allowed))
+                rows[~is_active, column] = np.nan
+        return rows
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """For each feature the number of its length scale: one per knob, one more for each condition."""
+        groups: list[int] = []
+        for count in self.counts:
+            groups += [max(groups, default=-1) + 1] * (int(count) if count > 2 else 1)
+        for name in self.names:
+            if name in self.conditions:
+                groups.append(max(groups) + 1)
+        return np.array(groups, dtype=np.int64)
+
+    def features(self, rows_ND: Array) -> Array:
+        """Coordinates: two different choices are as far apart as the ends of a number.
+
+        A knob that is absent sits at its middle, so its value does not matter; that it is absent is a coordinate.
+        """
+        columns = []
+        for column, count in enumerate(self.counts):
+            values = rows_ND[:, column]
+            is_absent = np.isnan(values)
+            if count > 2:
+                one_hot = (values[:, None] == np.arange(count)) / math.sqrt(2)
+                columns.append(np.where(is_absent[:, None], 1 / count / math.sqrt(2), one_hot))
+            else:
+                columns.append(np.where(is_absent, 0.5, values)[:, None])
+        for column, name in enumerate(self.names):
+            if name in self.conditions:
+                columns.append(np.isnan(rows_ND[:, column])[:, None].astype(float))
+        return np.hstack(columns)
+
+    def _explanation(self, name: str, candidates: Sequence[Mapping[str, Any]]) -> tuple[str, frozenset[int]] | None:
+        """The first other choice whose value tells whether ``name`` is there; None where none does or it always is."""
+        has = [name in candidate for candidate in candidates]
+        if all(has):
+            return None
+        for other, distribution in self.distributions.items():
+            # The condition must come first, or two knobs could wait for each other.
+            if other == name or not isinstance(distribution, CategoricalDistribution):
+                continue
+            if any(is_there and other not in candidate for is_there, candidate in zip(has, candidates, strict=True)):
+                continue
+            where_there: set[int] = set()
+            where_absent: set[int] = set()
+            for is_there, candidate in zip(has, candidates, strict=True):
+                if other in candidate:
+                    number = int(distribution.to_internal_repr(candidate[other]))
+                    (where_there if is_there else where_absent).add(number)
+            is_earlier = sum(other in candidate for candidate in candidates) > sum(has)
+            if not where_there & where_absent and where_absent and is_earlier:
+                return other, frozenset(set(range(len(distribution.choices))) - where_absent)
+        return None
+
+
+def _choices(distribution: BaseDistribution) -> int:
+    return len(distribution.choices) if isinstance(distribution, CategoricalDistribution) else 0
+
+
+def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    if distribution.log:
+        return math.log(distribution.low), math.log(distribution.high)
+    return float(distribution.low), float(distribution.high)
+
+
+def _position(distribution: BaseDistribution, value: Any) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return float(distribution.to_internal_repr(value))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = _ends(distribution)
+    number = math.log(value) if distribution.log else float(value)
+    return (number - low) / (high - low) if high > low else 0.5
+
+
+def _value(distribution: BaseDistribution, position: float) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(position)]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = _ends(distribution)
+    number = low + position * (high - low)
+    number = math.exp(number) if distribution.log else number
+    number = min(max(number, distribution.low), distribution.high)
+    if distribution.step is not None and not distribution.log:
+        number = distribution.low + round((number - distribution.low) / distribution.step) * distribution.step
+    return round(number) if isinstance(distribution, IntDistribution) else float(number)
+
+
+def _snapped(distribution: BaseDistribution, positions_N: Array) -> Array:
+    """The nearest positions that are allowed values."""
+    if isinstance(distribution, CategoricalDistribution):
+        return np.clip(np.rint(positions_N), 0, len(distribution.choices) - 1)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return np.full(len(positions_N), 0.5)
+    low, high = _ends(distribution)
+    positions = np.clip(positions_N, 0.0, 1.0)
+    if distribution.log and isinstance(distribution, IntDistribution):
+        return (
+            np.log(np.clip(np.rint(np.exp(low + positions * (high - low))), distribution.low, distribution.high)) - low
+        ) / (high - low)
+    if distribution.step is not None and not distribution.log:
+        steps = (high - low) / distribution.step
+        return np.rint(positions * steps) / steps
+    return positions

@@ -1,0 +1,162 @@
+"""What a study's history makes one expect of any candidate.
+
+Legend: C candidates, D knobs, F features, M objectives, K known ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.samplers._allowed import Allowed
+from search.samplers._budget_improvement import Belief, Budgets
+from search.samplers._gaussian_process import GaussianProcess
+from search.samplers._history import History, Observation
+
+Array = NDArray[np.float64]
+
+_MARGIN = 0.1
+"""Without a limit the reference lies this part of the range seen beyond the worst."""
+_LEAST_SUCCESS = 0.02
+_PAIRS_TO_JUDGE = 8
+"""Full trainings before it is judged whether the small shares help to foresee them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """Processes of the learned objectives and the budgets that are still to be improved.
+
+    Args:
+        learned: Column of each process; the first is the one that budgets seek.
+        known: Columns that ``allowed`` computes.
+        budgets: Bounds on what is spent, and the best within each.
+        success: Probability that a candidate gives a result; None while none has failed.
+    """
+
+    allowed: Allowed
+    processes: Sequence[GaussianProcess]
+    is_log: Sequence[bool]
+    learned: Sequence[int]
+    known: Sequence[int]
+    budgets: Budgets
+    success: GaussianProcess | None
+
+    @classmethod
+    def of(cls, history: History, allowed: Allowed, *, known: Sequence[int], limits_M: Array, seed: int) -> Prospect:
+        """The prospect after ``history``, of at least one observation, without what runs; no limit is NaN."""
+        learned = [column for column in range(len(limits_M)) if column not in known]
+        values_NM = np.array([observation.values for observation in history.observations])
+        is_log = [bool((values_NM[:, column] > 0).all() and not limits_M[column] <= 0) for column in learned]
+        processes = [
+            _fitted(history.observations, allowed, column, is_log=log)
+            for column, log in zip(learned, is_log, strict=True)
+        ]
+        return cls(
+            allowed=allowed,
+            processes=processes,
+            is_log=is_log,
+            learned=learned,
+            known=known,
+            budgets=_budgets(history, allowed, learned, known, limits_M, seed=seed),
+            success=_success(history, allowed),
+        )
+
+    def gain_C(self, rows_CD: Array) -> Array:
+        """Budget expected improvement of each row, times the probability that it gives a result."""
+        if len(rows_CD) == 0:
+            return np.zeros(0)
+        beliefs = self._beliefs(rows_CD)
+        return self.budgets.gain_C(beliefs[0], beliefs[1:]) * self._success_C(rows_CD)
+
+    def _beliefs(self, rows_CD: Array) -> list[Belief]:
+        """Learned objectives first."""
+        features = self.allowed.space.features(rows_CD)
+        found = []
+        for process, log in zip(self.processes, self.is_log, strict=True):
+            mean, sd = process.predict(features)
+            found.append(Belief(mean_C=mean, sd_C=sd, is_log=log))
+        costs = self.allowed.costs_NK(rows_CD)
+        return found + [Belief(mean_C=cost, sd_C=np.zeros(len(cost))) for cost in costs.T]
+
+    def with_running(self, rows_CD: Array) -> Prospect:
+        """As if each running trial it had given what is expected of it: less is left to improve, nearby least."""
+        if len(rows_CD) == 0:
+            return self
+        beliefs = self._beliefs(rows_CD)
+        points = np.column_stack([belief.likely_C() for belief in beliefs])
+        features = self.allowed.space.features(rows_CD)
+        processes = [
+            process.conditioned(features, belief.mean_C)
+            for process, belief in zip(self.processes, beliefs, strict=False)
+        ]
+        return Prospect(
+            allowed=self.allowed,
+            processes=processes,
+            is_log=self.is_log,
+            learned=self.learned,
+            known=self.known,
+            budgets=self.budgets.after(points[np.isfinite(points).all(axis=1)]),
+            success=self.success,
+        )
+
+    def _success_C(self, rows_CD: Array) -> Array:
+        if self.success is None:
+            return np.ones(len(rows_CD))
+        return np.clip(self.success.predict(self.allowed.space.features(rows_CD))[0], _LEAST_SUCCESS, 1.0)
+
+
+def _success(history: History, allowed: Allowed) -> GaussianProcess | None:
+    """A process over 1 for what gave a result and 0 for what did not: plain, but it learns which knobs matter to it."""
+    if not history.failed:
+        return None
+    space = allowed.space
+    worked = {tuple(each.candidate.items()): each.candidate for each in history.observations}
+    rows = space.rows([*worked.values(), *history.failed])
+    labels = np.repeat([1.0, 0.0], [len(worked), len(history.failed)])
+    return GaussianProcess.fitted(space.features(rows), labels, groups=space.groups)
+
+
+def _fitted(observations: Sequence[Observation], allowed: Allowed, column: int, *, is_log: bool) -> GaussianProcess:
+    seen = [observation for observation in observations if not math.isnan(observation.values[column])]
+    values = np.array([observation.values[column] for observation in seen])
+    values = np.log(values) if is_log else values
+    features = allowed.space.features(allowed.space.rows([observation.candidate for observation in seen]))
+    groups = allowed.space.groups
+    shares = np.array([observation.share for observation in seen])
+    process = GaussianProcess.fitted(features, values, groups=groups, shares_N=shares)
+    full = shares >= 1
+    if full.all() or full.sum() < _PAIRS_TO_JUDGE:
+        return process
+    # Shares that do not help to foresee full trainings only blur the picture.
+    alone = GaussianProcess.fitted(features[full], values[full], groups=groups)
+    return process if process.foresight() >= alone.foresight() else alone
+
+
+def _budgets(
+    history: History,
+    allowed: Allowed,
+    learned: Sequence[int],
+    known: Sequence[int],
+    limits_M: Array,
+    *,
+    seed: int,
+) -> Budgets:
+    order = [*learned, *known]
+    full = np.array([observation.values for observation in history.full]).reshape(-1, len(limits_M))
+    seen = full if len(full) else np.array([observation.values for observation in history.observations])
+    pool = np.full((len(allowed.pool_ND), len(limits_M)), np.nan)
+    pool[:, list(known)] = allowed.costs_NK(allowed.pool_ND)
+    lowest = np.nanmin(np.vstack([seen, pool]), axis=0)
+    highest = np.nanmax(seen, axis=0)
+    span = np.where(highest > lowest, highest - lowest, 1.0)
+    reference = np.where(np.isnan(limits_M), highest + _MARGIN * span, limits_M)
+    # What is learned may go below anything seen so far.
+    for column in learned:
+        lowest[column] -= 0.5 * max(reference[column] - lowest[column], 0.0)
+    return Budgets.drawn(
+        full[:, order], lowest_M=np.minimum(lowest, reference)[order], reference_M=reference[order], seed=seed
+    )

@@ -1,0 +1,221 @@
+"""BudgetEI: what Optuna promises of its own samplers, and what only this one promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
+from optuna.trial import TrialState
+
+from search.samplers._history import RUNGS, TARGET
+from search.samplers.budget_ei import BudgetEI
+from search.simulate import random_candidates
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SPACE = {
+    "ratio": FloatDistribution(0.0, 1.0),
+    "rate": FloatDistribution(1e-4, 1e-1, log=True),
+    "bits": CategoricalDistribution([4, 8, 32]),
+    "steps": IntDistribution(1, 64, log=True),
+}
+
+
+class TestOptunaContract(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    """Optuna's own tests; four start-up trials, so that most of them meet the process."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: BudgetEI(seed=0, startup_trials=2)
+
+
+def size(candidate: dict[str, Any]) -> dict[str, float]:
+    return {"size": (1.2 - candidate["ratio"]) * candidate["bits"]}
+
+
+def quality(candidate: dict[str, Any]) -> float:
+    rate = np.log10(candidate["rate"]) + 2.5
+    return float(np.exp(2 * candidate["ratio"] ** 2 + rate**2 + 4 / candidate["bits"] + 1 / candidate["steps"]))
+
+
+def searched(study: optuna.Study, trials: int, *, space: dict | None = None) -> list[dict[str, Any]]:
+    found = []
+    for _ in range(trials):
+        trial = study.ask(space or SPACE)
+        found.append(dict(trial.params))
+        study.tell(trial, [quality(trial.params), size(trial.params)["size"]])
+    return found
+
+
+def new_study(storage: Any = None, **options: Any) -> optuna.Study:
+    options = {
+        "costs": size,
+        "limits": {"fid": 8.0, "size": 16.0},
+        "objectives": ["fid", "size"],
+        "distributions": SPACE,
+        "seed": 3,
+    } | options
+    return optuna.create_study(
+        directions=["minimize"] * 2,
+        sampler=BudgetEI(**options),
+        storage=storage,
+        study_name="study",
+        load_if_exists=True,
+    )
+
+
+def test_known_limits_are_never_exceeded() -> None:
+    for candidate in searched(new_study(), 25):
+        assert size(candidate)["size"] <= 16.0
+    assert max(size(candidate)["size"] for candidate in random_candidates(SPACE, 25, seed=0)) > 25
+
+
+def test_candidates_that_break_a_constraint_are_not_suggested() -> None:
+    def costs(candidate: dict[str, Any]) -> dict[str, float] | None:
+        return None if candidate["steps"] > 10 * candidate["ratio"] else size(candidate)
+
+    found = searched(new_study(costs=costs), 20)
+    assert all(candidate["steps"] <= 10 * candidate["ratio"] for candidate in found)
+
+
+def test_costs_that_belong_to_no_objective_are_refused() -> None:
+    study = new_study(objectives=["fid", "mass"], limits={"fid": 8.0})
+    with pytest.raises(ValueError, match="costs gives size, but the objectives are called fid, mass"):
+        study.ask(SPACE)
+
+
+def test_a_corner_that_random_draws_miss_is_found() -> None:
+    # One candidate in several thousand is small enough.
+    study = new_study(limits={"fid": 1e9, "size": 0.8016})
+    assert all(size(candidate)["size"] <= 0.8016 for candidate in searched(study, 6))
+
+
+def test_more_is_found_than_at_random() -> None:
+    def best(candidates: list[dict[str, Any]], budget: float) -> float:
+        return min((quality(each) for each in candidates if size(each)["size"] <= budget), default=np.inf)
+
+    found, drawn = searched(new_study(), 30), random_candidates(SPACE, 120, seed=1)
+    for budget in (4.0, 8.0, 16.0):
+        assert best(found, budget) < best(drawn, budget)
+
+
+def test_a_reopened_study_goes_on_as_if_never_closed(tmp_path: Any) -> None:
+    unbroken = searched(new_study(), 18)
+    storage = f"sqlite:///{tmp_path}/study.db"
+    broken = searched(new_study(storage), 14) + searched(new_study(storage), 4)
+    assert broken == unbroken
+    assert searched(new_study(seed=4), 4) != unbroken[:4]
+
+
+def test_running_trials_are_not_suggested_again() -> None:
+    study = new_study()
+    searched(study, 12)
+    asked = [study.ask(SPACE).params for _ in range(6)]
+    rows = np.array([[each["ratio"], np.log10(each["rate"]) / 3, np.log(each["steps"]) / np.log(64)] for each in asked])
+    bits = np.array([each["bits"] for each in asked])
+    apart = np.abs(rows[:, None] - rows[None]).max(axis=2) + (bits[:, None] != bits[None])
+    assert apart[~np.eye(6, dtype=bool)].min() > 0.02
+
+
+def test_where_trials_fail_fewer_are_suggested() -> None:
+    def failures(is_told: bool) -> int:
+        study, failed = new_study(), 0
+        for _ in range(30):
+            trial = study.ask(SPACE)
+            # The best rates fail.
+            if trial.params["rate"] > 2e-3 and is_told:
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, [quality(trial.params), size(trial.params)["size"]])
+            failed += trial.params["rate"] > 2e-3
+        return failed
+
+    assert failures(is_told=True) < 0.7 * failures(is_told=False)
+
+
+def test_infinite_and_many_constant_values_do_no_harm() -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=BudgetEI(seed=0, startup_trials=4))
+    for number in range(14):
+        trial = study.ask(SPACE)
+        values = [float("inf"), 1.0] if number == 6 else [1.0, float("nan")] if number == 7 else [2.0, 5.0]
+        if number == 8:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(
+                trial, None if np.isnan(values).any() else values, state=None if number != 7 else TrialState.FAIL
+            )
+    assert len({tuple(trial.params.items()) for trial in study.trials}) == 14
+
+
+def test_a_finite_space_is_tried_out_before_anything_is_repeated() -> None:
+    space = {"x": IntDistribution(1, 3), "y": CategoricalDistribution(["a", "b", "c"])}
+    study = optuna.create_study(sampler=BudgetEI(seed=0, startup_trials=3))
+    tried = []
+    for _ in range(11):
+        trial = study.ask(space)
+        study.tell(trial, trial.params["x"] + (trial.params["y"] == "b"))
+        tried.append((trial.params["x"], trial.params["y"]))
+    # Without ``distributions`` the first trial comes before the space is known.
+    assert len(set(tried)) == 9
+
+
+def test_every_objective_may_be_learned_and_any_direction_taken() -> None:
+    def dominated(sampler: BaseSampler) -> float:
+        study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+
+        def run(trial: optuna.Trial) -> tuple[float, float]:
+            x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+            return x**2 + (y - 0.3) ** 2, 1 - (x - 0.8) ** 2 - (y - 0.3) ** 2
+
+        study.optimize(run, n_trials=30)
+        points = [(trial.values[0], -trial.values[1]) for trial in study.trials]
+        from search.front import hypervolume
+
+        return hypervolume(points, [1.0, 0.0])
+
+    assert dominated(BudgetEI(seed=0)) > dominated(optuna.samplers.TPESampler(seed=0)) + 0.02
+
+
+def test_conditional_knobs_are_learned_while_running() -> None:
+    study = optuna.create_study(sampler=BudgetEI(seed=1, startup_trials=5))
+
+    def run(trial: optuna.Trial) -> float:
+        if trial.suggest_categorical("kind", ["line", "flat"]) == "line":
+            return abs(trial.suggest_float("x", 0, 1) - 0.37) + 0.1
+        return 0.6 + 0.1 * trial.suggest_float("z", 0, 1)
+
+    study.optimize(run, n_trials=25)
+    assert study.best_value < 0.13
+    late = [trial.params["kind"] for trial in study.trials[10:]]
+    assert late.count("line") > late.count("flat")
+
+
+def gain_of_waiting(factor: float) -> float:
+    """What is expected of a trial whose value at a tenth of its training is ``factor`` times the usual one."""
+    study = new_study(startup_trials=4)
+
+    def partly(factor: float) -> optuna.Trial:
+        trial = study.ask(SPACE)
+        trial.set_user_attr(TARGET, 0.1)
+        values = {"fid": 1.5 * factor * quality(trial.params), **size(trial.params)}
+        trial.set_user_attr(RUNGS, [{"share": 0.1, "values": values}])
+        return trial
+
+    for _ in range(12):
+        trial = partly(1.0)
+        study.tell(trial, [quality(trial.params), size(trial.params)["size"]])
+    waiting = partly(factor)
+    assert isinstance(study.sampler, BudgetEI)
+    gains, new = study.sampler.gains(study)
+    assert set(gains) == {waiting.number} and new > 0
+    return gains[waiting.number]
+
+
+def test_values_at_small_shares_foretell_the_final_ones() -> None:
+    assert gain_of_waiting(0.8) > gain_of_waiting(1.0) > gain_of_waiting(1.3)

@@ -1,0 +1,122 @@
+"""Halving: quotas, who goes on, what it notices, and that its state can be told again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from search.halving import Halving, Step
+
+SHARES = (1 / 9, 1 / 3, 1.0)
+
+
+def finished(halving: Halving, trial: int, low: float, final: float) -> None:
+    for share, value in zip(SHARES, (low, (low + final) / 2, final), strict=True):
+        halving.tell(trial, share, {"fid": value, "size": 1.0})
+
+
+def test_a_trial_begins_small_and_goes_on_by_quota() -> None:
+    halving = Halving(shares=SHARES, keep=0.5)
+    for trial, value in enumerate([5.0, 3.0, 9.0]):
+        assert halving.next() == Step(trial=None, share=SHARES[0])
+        halving.began(trial, SHARES[0])
+        if trial:
+            halving.tell(trial, SHARES[0], {"fid": value})
+    # Two of three have come, so one may go on: the better one. Trial 0 holds nobody up.
+    assert halving.next() == Step(trial=1, share=SHARES[1])
+    halving.began(1, SHARES[1])
+    assert halving.next() == Step(trial=None, share=SHARES[0])
+
+
+def test_expected_gain_decides_over_the_order_at_the_rung() -> None:
+    halving = Halving(shares=SHARES, keep=0.5)
+    halving.tell(0, SHARES[0], {"fid": 3.0})
+    halving.tell(1, SHARES[0], {"fid": 4.0})
+    assert halving.next().trial == 0
+    assert halving.next(lambda: ({0: 0.1, 1: 0.7}, 1.0)).trial == 1
+
+
+def test_a_stale_trial_is_left_for_a_new_one() -> None:
+    halving = Halving(shares=SHARES, keep=1.0)
+    halving.tell(0, SHARES[0], {"fid": 3.0})
+    assert halving.next(lambda: ({0: 0.01}, 1.0)) == Step(trial=None, share=SHARES[0])
+    assert halving.next(lambda: ({0: 0.5}, 1.0)).trial == 0
+    # During start-up nothing is expected yet of new ones: the order at the rung decides.
+    assert halving.next(lambda: ({0: 0.0}, math.inf)).trial == 0
+
+
+def test_sort_puts_dominated_trials_last() -> None:
+    halving = Halving(shares=SHARES, keep=0.8, rule="sort")
+    for trial, (fid, size) in enumerate([(5.0, 5.0), (9.0, 1.0), (1.0, 9.0), (6.0, 6.0), (4.0, 4.0)]):
+        halving.tell(trial, SHARES[0], {"fid": fid, "size": size})
+    order = []
+    for _ in range(4):
+        step = halving.next(lambda: ({0: 9.0}, 0.0))
+        assert step.trial is not None
+        order.append(step.trial)
+        halving.began(step.trial, step.share)
+    assert set(order[:3]) == {1, 2, 4} and order[3] == 0
+
+
+def test_the_highest_rung_goes_first_and_ends_at_one() -> None:
+    halving = Halving(shares=SHARES, keep=1.0)
+    halving.tell(0, SHARES[0], {"fid": 3.0})
+    halving.tell(0, SHARES[1], {"fid": 2.0})
+    halving.tell(1, SHARES[0], {"fid": 1.0})
+    assert halving.next() == Step(trial=0, share=1.0)
+    halving.tell(0, 1.0, {"fid": 1.5})
+    assert halving.next() == Step(trial=1, share=SHARES[1])
+
+
+def test_failed_trials_do_not_go_on() -> None:
+    halving = Halving(shares=SHARES, keep=1.0)
+    halving.tell(0, SHARES[0], {"fid": math.nan})
+    assert halving.next() == Step(trial=None, share=SHARES[0])
+
+
+@pytest.mark.parametrize("noise,lowest,highest", [(0.02, 0.9, 1.0), (3.0, 0.0, 0.5)])
+def test_fidelity_is_that_of_all_although_the_best_were_chosen(noise: float, lowest: float, highest: float) -> None:
+    halving = Halving(shares=SHARES)
+    generator = np.random.default_rng(0)
+    final = generator.normal(size=90)
+    low = final + noise * generator.normal(size=90)
+    for trial in range(90):
+        if low[trial] < np.median(low):
+            finished(halving, trial, math.exp(1 + low[trial]), math.exp(final[trial]))
+        else:
+            halving.tell(trial, SHARES[0], {"fid": math.exp(1 + low[trial]), "size": 1.0})
+    assert lowest <= halving.fidelity(0) <= highest
+
+
+def test_where_a_rung_says_nothing_nearly_all_go_on() -> None:
+    blind, telling = Halving(shares=SHARES), Halving(shares=SHARES)
+    generator = np.random.default_rng(0)
+    for trial in range(40):
+        final = generator.random()
+        finished(blind, trial, generator.random(), final)
+        finished(telling, trial, 1.4 * final, final)
+    assert blind.kept(0) > 0.85 and telling.kept(0) == 0.5
+
+
+def test_state_is_told_again_from_results_in_any_order() -> None:
+    generator = np.random.default_rng(2)
+    told = [
+        (trial, share, {"fid": float(generator.random())})
+        for trial in range(12)
+        for share in SHARES[: int(generator.integers(1, 4))]
+    ]
+    once, again = Halving(shares=SHARES, least_kept=0.8), Halving(shares=SHARES, least_kept=0.8)
+    for result in told:
+        once.tell(*result)
+    for index in generator.permutation(len(told)):
+        again.tell(*told[index])
+    assert once.next() == again.next() and once.next().trial is not None
+    assert [once.kept(0), once.kept(1)] == pytest.approx([again.kept(0), again.kept(1)])
+
+
+@pytest.mark.parametrize("shares", [(), (0.5,), (0.5, 0.2, 1.0), (0.0, 1.0), (0.5, 1.5)])
+def test_shares_that_make_no_sense_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must rise"):
+        Halving(shares=shares)
