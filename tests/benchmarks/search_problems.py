@@ -1,7 +1,7 @@
 """Problems that search policies are compared on: an assumed compression model, and LCBench learning curves.
 
 **Compression, assumed.** A diffusion U-Net of five blocks loses channels, is split into groups, distilled to fewer
-sampling steps and quantised: 16 knobs, three known costs, FID measured. Not fitted to any run; taken from the seeds'
+sampling steps and quantised: 16 knobs, three known costs, FID measured. Not fitted to any run; taken from published
 findings are only the kinds of effect: damage grows faster than linearly with a block's ratio and differs fivefold
 between blocks, neighbouring blocks hurt each other, the criterion scales damage, too few sampling steps and 4 bits
 cost FID (4 bits more for a damaged network), the learning rate has a narrow best value that moves with the damage,
