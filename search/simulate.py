@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ def simulate(
     budget: float,
     seconds: Callable[[Candidate], float] | None = None,
     seed: int = 0,
+    until: Callable[[SimulatedResult], bool] | None = None,
 ) -> list[SimulatedResult]:
     """Search with ``workers`` at once until ``budget`` full trainings were begun.
 
@@ -70,40 +71,11 @@ def simulate(
         halving: Stops weak trials early; left out, each is trained in full.
         seconds: Candidate -> how long a full training takes; left out, 1.
         seed: Decides the names' first look at ``evaluate`` where no limit tells them; all else is the sampler's seed.
+        until: Ends the search after the first training of which it is true.
 
     Returns:
         The trainings in the order in which they ended.
     """
-    return list(
-        simulation(
-            distributions,
-            evaluate,
-            costs=costs,
-            limits=limits,
-            sampler=sampler,
-            halving=halving,
-            workers=workers,
-            budget=budget,
-            seconds=seconds,
-            seed=seed,
-        )
-    )
-
-
-def simulation(
-    distributions: Mapping[str, BaseDistribution],
-    evaluate: Callable[[Candidate, float], Mapping[str, float]],
-    *,
-    costs: Callable[[Candidate], Mapping[str, float] | None] | None,
-    limits: Mapping[str, float],
-    sampler: BaseSampler,
-    halving: Halving | None = None,
-    workers: int = 1,
-    budget: float,
-    seconds: Callable[[Candidate], float] | None = None,
-    seed: int = 0,
-) -> Iterator[SimulatedResult]:
-    """The same, one training at a time, for who wants to stop early."""
     import optuna
 
     from search.halving import Halving
@@ -129,12 +101,16 @@ def simulation(
         gains=(lambda: sampler.gains(study)) if isinstance(sampler, BudgetEI) else None,
         seed=seed,
     )
+    results: list[SimulatedResult] = []
     while True:
         while len(search.jobs) < workers and search.begin():
             pass
         if not search.jobs:
-            return
-        yield from search.end_next()
+            return results
+        for result in search.end_next():
+            results.append(result)
+            if until is not None and until(result):
+                return results
 
 
 @dataclass(order=True)

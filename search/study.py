@@ -300,16 +300,23 @@ def _storage(folder: Path) -> optuna.storages.RDBStorage:
 
 
 def _suggest(trial: optuna.trial.Trial, knob: Knob) -> Any:
-    if knob.kind == "choice":
-        return trial.suggest_categorical(knob.path, list(knob.choices))
-    if knob.kind == "int":
-        step = 1 if knob.step is None else int(knob.step)
-        return trial.suggest_int(knob.path, int(knob.low), int(knob.high), step=step, log=knob.log)
-    return trial.suggest_float(knob.path, knob.low, knob.high, step=knob.step, log=knob.log)
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    asked = _distribution(knob)
+    if isinstance(asked, CategoricalDistribution):
+        return trial.suggest_categorical(knob.path, asked.choices)
+    if isinstance(asked, IntDistribution):
+        return trial.suggest_int(knob.path, asked.low, asked.high, step=asked.step, log=asked.log)
+    return trial.suggest_float(knob.path, asked.low, asked.high, step=asked.step, log=asked.log)
 
 
-def _distribution(knob: Knob) -> optuna.distributions.BaseDistribution:
-    """What ``_suggest`` asks for."""
+def _distribution(
+    knob: Knob,
+) -> (
+    optuna.distributions.CategoricalDistribution
+    | optuna.distributions.IntDistribution
+    | optuna.distributions.FloatDistribution
+):
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if knob.kind == "choice":

@@ -34,7 +34,7 @@ from search_problems import LCBENCH_ERRORS, Problem, compression, lcbench
 from search.front import hypervolume
 from search.halving import Halving
 from search.samplers.budget_ei import BudgetEI
-from search.simulate import simulation
+from search.simulate import SimulatedResult, simulate
 
 LCBENCH_TARGETS = {"lcbench 3945": 0.846, "lcbench 7593": 0.486, "lcbench 34539": 0.780}
 SHARES = (1 / 9, 1 / 3, 1.0)
@@ -100,8 +100,18 @@ def reached(
     points: list[list[float]] = []
     volume = 0.0
     names = list(problem.limits)
-    known = problem.costs(problem.random(1, seed=0)[0])
-    results = simulation(
+    assert set(problem.costs(problem.random(1, seed=0)[0])) < set(names)
+
+    def is_reached(result: SimulatedResult) -> bool:
+        nonlocal volume
+        point = [result.values[name] / problem.limits[name] for name in names]
+        if result.share < 1 or max(point) >= 1:
+            return False
+        points.append(point)
+        volume = hypervolume(points, np.ones(len(names)))
+        return volume >= target
+
+    results = simulate(
         problem.distributions,
         problem.evaluate
         if contestant.is_told_costs
@@ -113,17 +123,11 @@ def reached(
         workers=workers,
         budget=contestant.budget,
         seed=seed,
+        until=is_reached,
     )
-    assert set(known) < set(names)
-    for result in results:
-        point = [result.values[name] / problem.limits[name] for name in names]
-        if result.share < 1 or max(point) >= 1:
-            continue
-        points.append(point)
-        volume = hypervolume(points, np.ones(len(names)))
-        if volume >= target:
-            return result.spent, result.finished_at, volume
-    return math.inf, math.inf, volume
+    if volume < target:
+        return math.inf, math.inf, volume
+    return results[-1].spent, results[-1].finished_at, volume
 
 
 @functools.cache

@@ -72,8 +72,8 @@ def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
     units = group.width // parts // unit
     # The tolerance keeps 0.29999999999999998 * 10 from losing a channel that was asked for.
     wanted = min(math.floor(asked * units + 1e-9), units - 1)
-    fitting = [removed for removed in range(wanted, 0, -1) if (units - removed) * unit * parts % rules.round_to == 0]
-    removed = fitting[0] if fitting else 0
+    fitting = (count for count in range(wanted, 0, -1) if (units - count) * unit * parts % rules.round_to == 0)
+    removed = next(fitting, 0)
     reason = ""
     if asked and not removed:
         whole = f"{group.width} channels" + (f" in {parts} equal parts" if parts > 1 else "")

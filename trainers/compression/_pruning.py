@@ -31,7 +31,7 @@ def planned(stage: Prune, spec: ArchSpec) -> ArchSpec:
     """
     _check_prunable(spec)
     groups = coupled_groups(spec)
-    losses = _losses(stage, spec, groups)
+    losses = _losses(stage, groups, asked_ratios(spec, groups, stage.ratio))
     lost: dict[tuple[str, Side], int] = {}
     for group in groups:
         for member in group.members if losses[group.name].count else ():
@@ -53,7 +53,7 @@ def pruned(stage: Prune, model: DiffusionModel, run: Run) -> DiffusionModel:
     _check_prunable(model.spec)
     groups = coupled_groups(model.spec)
     asked = asked_ratios(model.spec, groups, stage.ratio)
-    losses = _losses(stage, model.spec, groups)
+    losses = _losses(stage, groups, asked)
     notes = tuple(_note(group, asked[group.name], losses[group.name]) for group in groups if asked[group.name])
     losing = [group for group in groups if losses[group.name].count]
     rounds = [[group] for group in losing] if stage.greedy else [losing] if losing else []
@@ -162,8 +162,7 @@ def _smaller(layer: Layer, inputs: Tensor | None, outputs: Tensor | None) -> Lay
     )
 
 
-def _losses(stage: Prune, spec: ArchSpec, groups: tuple[CoupledGroup, ...]) -> dict[str, Loss]:
-    asked = asked_ratios(spec, groups, stage.ratio)
+def _losses(stage: Prune, groups: tuple[CoupledGroup, ...], asked: Mapping[str, float]) -> dict[str, Loss]:
     rules = Rules(rule=stage.rule, round_to=stage.round_to, heads=stage.heads)
     return {group.name: loss_of(group, asked[group.name], rules) for group in groups}
 

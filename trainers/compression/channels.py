@@ -64,6 +64,9 @@ def coupled_groups(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
     """
     key = spec.structure()
     if key not in _known:
+        if len(_known) >= _MOST_KNOWN:
+            # Of a recipe that prunes twice, every candidate has a structure of its own.
+            _known.clear()
         _known[key] = _at_present(spec)
     return _known[key]
 
@@ -96,6 +99,7 @@ def removal_indices(
 
 
 _known: dict[Any, tuple[CoupledGroup, ...]] = {}
+_MOST_KNOWN = 256
 
 
 def _at_present(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
@@ -120,6 +124,7 @@ def _at_present(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
     for name, _, _, members in traced:
         norms = (spec.layers[member.layer].norm_groups for member in members if spec.layers[member.layer].is_norm)
         counts = [count for count in norms if isinstance(count, int) and count and width_of[name] % count == 0]
+        queries = [member.layer for member in members if member.side == "out" and member.layer in heads]
         groups.append(
             CoupledGroup(
                 name=name,
@@ -127,9 +132,7 @@ def _at_present(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
                 macro_block=spec.network.macro_block_of(name),
                 width=width_of[name],
                 norm_groups=max(counts, default=1),
-                heads=next((heads[member.layer] for member in members if member.layer in heads), 0)
-                if any(member.side == "out" and member.layer in heads for member in members)
-                else 0,
+                heads=heads[queries[0]] if queries else 0,
                 members=tuple(
                     Member(member.layer, member.side, moved[member.layer, member.side, member.offset])
                     for member in members

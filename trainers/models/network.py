@@ -81,4 +81,26 @@ class Network(ABC):
         )
 
 
+def halving_mistakes(image_size: int | None, resolutions: int) -> list[str]:
+    """Whether images of this size can be halved between so many resolutions; empty when they can, or have no size."""
+    halvings = resolutions - 1
+    if not image_size or image_size % 2**halvings == 0:
+        return []
+    return [
+        f"channels has {resolutions} resolutions, but {image_size} pixels cannot be halved {halvings} times. "
+        "Use fewer resolutions or another image_size."
+    ]
+
+
+def preferred_norm_groups(*widths: int, most: int = 32) -> int:
+    """The largest of 32, 16, 8, 4, 2, 1 that divides all widths and is not above ``most``."""
+    preferred = (32, 16, 8, 4, 2, 1)
+    return next(groups for groups in preferred if groups <= most and all(width % groups == 0 for width in widths))
+
+
+def region_at(resolution: int, resolutions: int) -> Region:
+    """The region of a resolution, 0 being full size; of an odd number, the one in between counts as an end."""
+    return "middle" if resolution >= (resolutions + 1) // 2 else "end"
+
+
 NETWORKS: Registry[Network] = Registry("network", folders=("trainers.models.networks",))

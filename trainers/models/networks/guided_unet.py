@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from trainers.models.network import NETWORKS, Network, Region
+from trainers.models.network import NETWORKS, Network, Region, halving_mistakes, region_at
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,13 +64,7 @@ class GuidedUnet(Network):
                 f"norm_groups: {self.norm_groups} does not divide the bottleneck of {self.bottleneck}. "
                 "Choose a number that divides it."
             )
-        halvings = len(self.channels) - 1
-        if self.image_size and self.image_size % 2**halvings:
-            found.append(
-                f"channels has {len(self.channels)} resolutions, but {self.image_size} pixels cannot be halved "
-                f"{halvings} times. Use fewer resolutions or another image_size."
-            )
-        return found
+        return found + halving_mistakes(self.image_size, len(self.channels))
 
     def build(self) -> nn.Module:
         from trainers.models.networks._guided_unet import GuidedUnetModule
@@ -144,8 +138,7 @@ class GuidedUnet(Network):
         if block == "mid":
             return "middle"
         _, resolution = self._resolution(block)
-        # Of an odd number of resolutions, the one in between counts as an end.
-        return "middle" if resolution >= (len(self.channels) + 1) // 2 else "end"
+        return region_at(resolution, len(self.channels))
 
     @property
     def _halvings(self) -> int:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveInt
 
-from trainers.models.network import NETWORKS, Network, Region
+from trainers.models.network import NETWORKS, Network, Region, preferred_norm_groups
 from trainers.models.networks.unet import Unet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-_PREFERRED_NORM_GROUPS = (32, 16, 8, 4, 2, 1)
 
 
 @NETWORKS.register("latent_unet")
@@ -128,4 +126,4 @@ class LatentUnet(Network):
     def _norm_groups(self) -> int:
         if self.norm_groups is not None:
             return self.norm_groups
-        return next(groups for groups in _PREFERRED_NORM_GROUPS if all(width % groups == 0 for width in self.channels))
+        return preferred_norm_groups(*self.channels)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from trainers.models.network import NETWORKS, Network, Region
+from trainers.models.network import NETWORKS, Network, Region, preferred_norm_groups, region_at
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_PREFERRED_NORM_GROUPS = (32, 16, 8, 4, 2, 1)
 _FIRST_NORM_GROUPS = 4
 
 
@@ -83,7 +82,7 @@ class Ncsn(Network):
             sizes=level_sizes(self.image_size, len(self.channels)),
             embedding=self.embedding,
             scale=self.scale,
-            norms_in=(self._groups(outermost, preferred=_FIRST_NORM_GROUPS), *map(self._groups, others)),
+            norms_in=(self._groups(outermost, most=_FIRST_NORM_GROUPS), *map(self._groups, others)),
             norms_out=tuple(map(self._groups, self.channels[:-1])),
         )
 
@@ -125,8 +124,7 @@ class Ncsn(Network):
         if way == "up" and layer.startswith("dense"):
             # It is added to what the transposed convolution gives, which has the width and size of the next level.
             level -= 1
-        # Of an odd number of levels, the one in between counts as an end.
-        return "middle" if level > (len(self.channels) + 1) // 2 else "end"
+        return region_at(level - 1, len(self.channels))
 
     def _place(self, layer: str) -> tuple[str, int] | None:
         """On the way ``down`` or ``up``, and the level, from 1; None for what all levels share."""
@@ -138,10 +136,8 @@ class Ncsn(Network):
             return "up", 2 * depth + 1 - number
         return ("up" if name[1] else "down"), number
 
-    def _groups(self, width: int, *, preferred: int = _PREFERRED_NORM_GROUPS[0]) -> int:
-        if self.norm_groups is not None:
-            return self.norm_groups
-        return next(groups for groups in _PREFERRED_NORM_GROUPS if groups <= preferred and width % groups == 0)
+    def _groups(self, width: int, *, most: int = 32) -> int:
+        return self.norm_groups or preferred_norm_groups(width, most=most)
 
 
 def level_sizes(image_size: int, levels: int) -> tuple[int, ...]:

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from trainers.models.network import NETWORKS, Network, Region
+from trainers.models.network import NETWORKS, Network, Region, halving_mistakes, preferred_norm_groups, region_at
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-_PREFERRED_NORM_GROUPS = (32, 16, 8, 4, 2, 1)
 
 
 @NETWORKS.register("unet")
@@ -59,13 +57,7 @@ class Unet(Network):
             )
         if self.head_dim and any(width % self.head_dim for width in self.channels):
             found.append(f"head_dim: {self.head_dim} does not divide all of channels {list(self.channels)}.")
-        halvings = len(self.channels) - 1
-        if self.image_size and self.image_size % 2**halvings:
-            found.append(
-                f"channels has {len(self.channels)} resolutions, but {self.image_size} pixels cannot be halved "
-                f"{halvings} times. Use fewer resolutions or another image_size."
-            )
-        return found
+        return found + halving_mistakes(self.image_size, len(self.channels))
 
     def build(self) -> nn.Module:
         from diffusers.models.unets.unet_2d import UNet2DModel
@@ -147,11 +139,10 @@ class Unet(Network):
         way, place = block.split("_")
         depth = len(self.channels)
         resolution = int(place) if way == "down" else depth - 1 - int(place)
-        # Of an odd number of resolutions, the one in between counts as an end.
-        return "middle" if resolution >= (depth + 1) // 2 else "end"
+        return region_at(resolution, depth)
 
     @property
     def _norm_groups(self) -> int:
         if self.norm_groups is not None:
             return self.norm_groups
-        return next(groups for groups in _PREFERRED_NORM_GROUPS if all(width % groups == 0 for width in self.channels))
+        return preferred_norm_groups(*self.channels)
