@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -46,6 +46,9 @@ class Fid(Objective):
         extractor = _features.extractor_for(self.extractor, images, cache)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         _features.reference_statistics(extractor, images, cache, device=device)
+
+    def with_noise(self, seed: int) -> Fid:
+        return replace(self, seed=seed)
 
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
         from objectives import _features, _frechet

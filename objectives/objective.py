@@ -53,6 +53,10 @@ class Objective(ABC):
             UserError: when this objective cannot be measured on these images.
         """
 
+    def with_noise(self, seed: int) -> Objective:
+        """The same objective with other noise, where it draws any: measured so again, the values are independent."""
+        return self
+
     @abstractmethod
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
         """The value for ``model``."""

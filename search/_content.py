@@ -19,11 +19,13 @@ objectives: [fid, size_mb, macs_g, latency_ms]
 limits: {}
 constraints: []
 budget: {}
+halving: true
+confirm: 3
 resources: {}
-sampler: tpe
+sampler: budget_ei
 """
-# Raising the number of trials, renaming and other resources continue a study.
-_IGNORED = ("name", "resources", "budget.trials")
+# Raising the number of trials, renaming, other resources and measuring the front again continue a study.
+_IGNORED = ("name", "resources", "budget.trials", "confirm")
 
 
 def with_defaults(root: Entries) -> Entries:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from objectives.objective import OBJECTIVES, Objective
 from search._open_value import Trace, closed, filled
 from search._pydantic_mistakes import explained
 from search._yaml import Entries, Items, Leaf, Node, flow_text, plain
-from search.budget import Budget, ImagesRange, WrittenBudget
+from search.budget import Budget, HalvingOptions, ImagesRange, WrittenBudget
 from search.name import check_name
 from search.samplers.sampler import SAMPLERS, SamplerOptions
 from search.space_error import Mistakes
@@ -23,6 +23,8 @@ from trainers.resources import Resources
 from trainers.teacher import Teacher
 
 Piece = TypeVar("Piece")
+# Written `false`, it is none.
+_Draws = Annotated[int, Field(ge=0, strict=True), BeforeValidator(lambda written: 0 if written is False else written)]
 
 
 def read_name(node: Node, mistakes: Mistakes) -> str:
@@ -73,6 +75,20 @@ def read_budget(node: Node, mistakes: Mistakes) -> Budget | None:
         mistakes.add(text, path="budget.images", place=node.entries["images"].node.place)
         return None
     return written.budget()
+
+
+def read_halving(node: Node, budget: Budget | None, mistakes: Mistakes) -> HalvingOptions | None:
+    """How weak trials are stopped early; None where they are not, or report only once."""
+    kind = bool | HalvingOptions
+    written: bool | HalvingOptions | None = _checked(TypeAdapter(kind).validate_python, node, "halving", kind, mistakes)
+    if not written or budget is None or len(budget.rungs) == 1:
+        return None
+    return HalvingOptions() if written is True else written
+
+
+def read_confirm(node: Node, mistakes: Mistakes) -> int:
+    """How often points of the front are measured again; 0 for never."""
+    return _checked(TypeAdapter(_Draws).validate_python, node, "confirm", _Draws, mistakes) or 0
 
 
 def read_resources(node: Node, mistakes: Mistakes) -> Resources | None:

@@ -16,8 +16,6 @@ from trainers.errors import UserError
 if TYPE_CHECKING:
     from search.views import ObjectiveView, StudyViews, TrialView
 
-TIED_WITHIN = 2.0  # combined standard errors, about 95 %
-
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -28,28 +26,32 @@ class Answer:
         runner_up: The next one within the budget.
         nearest_miss: Better than ``best`` but outside the budget, by the least; when nothing fits, the nearest of all.
         excess: By which share of its limit the nearest miss is outside: ``{"size_mb": 0.07}`` is 7 % too large.
-        is_tied: Best and runner-up differ by no more than 2 combined standard errors.
+        tied: Every other trial within the budget whose learned objective cannot be told apart from that of ``best``
+            at this sample count, best first.
     """
 
     best: TrialView | None
     runner_up: TrialView | None
     nearest_miss: TrialView | None
     excess: Mapping[str, float]
-    is_tied: bool
+    tied: Sequence[TrialView]
     maxima: Mapping[str, float]
     minima: Mapping[str, float]
 
 
 def best(views: StudyViews, maxima: Mapping[str, float], minima: Mapping[str, float] | None = None) -> Answer:
-    """The best complete trial of ``views`` within the budget; not only those on the front are asked."""
-    from search.front import best_within, minimised
+    """The best complete trial of ``views`` within the budget; not only those on the front are asked.
+
+    Once trials were measured again, the others are asked only where none of these fits: their first measurement may
+    be luck.
+    """
+    from search.front import best_within, fits, minimised
 
     minima = minima or {}
     objectives = [views.learned, *views.costs]
     _check_bounds(objectives, maxima, flag="--max", goal="min")
     _check_bounds(objectives, minima, flag="--min", goal="max")
     _check_trials(views)
-    trials = views.complete
     goals = [objective.goal for objective in objectives]
     names = [objective.name for objective in objectives]
     bounds = {**maxima, **minima}
@@ -57,15 +59,20 @@ def best(views: StudyViews, maxima: Mapping[str, float], minima: Mapping[str, fl
         minimised([bounds[name]], [goal])[0] if name in bounds else math.inf
         for name, goal in zip(names, goals, strict=True)
     ]
+    trials = views.eligible
     values = minimised([[trial.value(name) for name in names] for trial in trials], goals)
+    if not fits(values, turned).any():
+        trials = views.complete
+        values = minimised([[trial.value(name) for name in names] for trial in trials], goals)
     choice = best_within(values, turned)
-    first, second = _at(trials, choice.best), _at(trials, choice.runner_up)
+    first = _at(trials, choice.best)
+    fitting = [trial for trial, is_fitting in zip(trials, fits(values, turned), strict=True) if is_fitting]
     return Answer(
         best=first,
-        runner_up=second,
+        runner_up=_at(trials, choice.runner_up),
         nearest_miss=_at(trials, choice.nearest_miss),
         excess={name: float(excess) for name, excess in zip(names, choice.excess, strict=True) if excess > 0},
-        is_tied=first is not None and second is not None and _is_tied(first, second, names[0]),
+        tied=_tied(first, fitting, views.learned) if first else (),
         maxima=dict(maxima),
         minima=dict(minima),
     )
@@ -107,10 +114,11 @@ def as_json(answer: Answer) -> dict[str, Any]:
     """The answer as plain data; "trial" is None when nothing fits."""
     miss = _record(answer.nearest_miss)
     return {
-        **(_record(answer.best) or dict.fromkeys(("trial", "values", "stderr", "candidate", "path"))),
+        **(_record(answer.best) or dict.fromkeys(("trial", "values", "stderr", "confirmed", "candidate", "path"))),
         "runner_up": _record(answer.runner_up),
         "nearest_miss": miss and {**miss, "excess": dict(answer.excess)},
-        "tied": answer.is_tied,
+        "tied": bool(answer.tied),
+        "tied_with": [trial.number for trial in answer.tied],
         "max": dict(answer.maxima),
         "min": dict(answer.minima),
     }
@@ -121,8 +129,9 @@ def _record(trial: TrialView | None) -> dict[str, Any] | None:
         return None
     return {
         "trial": trial.number,
-        "values": trial.values,
-        "stderr": trial.stderr,
+        "values": trial.counted,
+        "stderr": trial.counted_stderr,
+        "confirmed": bool(trial.confirmed),
         "candidate": trial.candidate,
         "path": trial.path,
     }
@@ -139,9 +148,17 @@ def _at(trials: Sequence[TrialView], index: int | None) -> TrialView | None:
     return None if index is None else trials[index]
 
 
-def _is_tied(first: TrialView, second: TrialView, learned: str) -> bool:
-    error = math.hypot(first.error(learned), second.error(learned))
-    return abs(first.value(learned) - second.value(learned)) <= TIED_WITHIN * error
+def _tied(best: TrialView, trials: Sequence[TrialView], learned: ObjectiveView) -> list[TrialView]:
+    from search.front import indistinguishable
+
+    def is_tied(trial: TrialView) -> bool:
+        name = learned.name
+        errors = {"stderr": best.error(name), "stderr_other": trial.error(name)}
+        return bool(indistinguishable(best.value(name), trial.value(name), **errors))
+
+    sign = 1 if learned.goal == "min" else -1
+    tied = [trial for trial in trials if trial is not best and is_tied(trial)]
+    return sorted(tied, key=lambda trial: sign * trial.value(learned.name))
 
 
 def read_bounds(texts: Sequence[str], flag: str) -> dict[str, float]:

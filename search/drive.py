@@ -1,74 +1,97 @@
-"""What runs trials, seen from outside: hooks for a live view, and the plain driver that uses this process alone."""
+"""What runs jobs, seen from outside: hooks for a live view, and the plain driver that uses this process alone."""
 
 from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from search.evaluate import TrialPlan, Workshop, evaluate
+from search.evaluate import TrialPlan, Workshop, confirm, train
 
 if TYPE_CHECKING:
+    from search.job import Job
     from search.record import Record
-    from search.study import Asked, Study
+    from search.study import Study
     from trainers.run import Progress
 
 
 class Watcher(Protocol):
     """Is told what happens, in the driver's process."""
 
-    def started(self, asked: Asked) -> None:
-        """A trial begins."""
+    def started(self, job: Job) -> None:
+        """A job begins."""
 
     def progressed(self, number: int, progress: Progress) -> None:
         """A trial trains."""
 
-    def reported(self, number: int, result: Mapping[str, Any]) -> None:
-        """A trial reached a rung."""
+    def reported(self, job: Job, record: Record) -> None:
+        """A trial reached a rung before its last; it goes on when the job does, and waits otherwise."""
 
     def ended(self, record: Record) -> None:
         """A trial was told to the study."""
 
+    def confirmed(self, record: Record) -> None:
+        """A complete trial was measured again; ``record.confirmed`` is empty where that failed."""
 
-def plan_of(study: Study, asked: Asked) -> TrialPlan:
-    """The trial of a candidate; its seed depends on the study's seed and its number."""
-    digest = hashlib.sha256(f"{study.space.sampler.seed}:{asked.number}".encode()).digest()
+
+def plan_of(study: Study, job: Job) -> TrialPlan:
+    """The job as a worker needs it; the seed of a trial depends on the study's seed and its number."""
+    seed, draws = study.space.sampler.seed, study.space.confirm if job.kind == "confirm" else 0
     return TrialPlan(
-        number=asked.number,
-        recipe=study.space.filled(asked.candidate),
-        candidate=asked.candidate,
-        seed=int.from_bytes(digest[:4], "big"),
+        number=job.number,
+        recipe=study.space.filled(job.candidate),
+        candidate=job.candidate,
+        seed=_derived(f"{seed}:{job.number}"),
         rungs=study.space.budget.rungs,
-        folder=str((study.folder / study.trial_path(asked.number)).resolve()),
+        folder=str((study.folder / study.trial_path(job.number)).resolve()),
+        first_rung=job.first_rung,
+        last_rung=job.last_rung,
+        # Not of the trial: with the same noise for all, they are compared on equal terms.
+        confirm_seeds=tuple(_derived(f"{seed}:confirm:{draw}") for draw in range(draws)),
     )
 
 
-def search_here(study: Study, shop: Workshop, watcher: Watcher) -> None:
-    """Run trials one after the other in this process until the budget is spent."""
-    while (asked := study.ask()) is not None:
-        watcher.started(asked)
-        plan = plan_of(study, asked)
-        results: list[Mapping[str, Any]] = []
-        state = None
-        try:
-            for rung in range(len(plan.rungs)):
-                result = evaluate(
-                    plan,
-                    shop,
-                    rung=rung,
-                    state=state,
-                    on_progress=lambda progress, number=asked.number: watcher.progressed(number, progress),  # type: ignore[misc]
-                )
-                state = result.state
-                results.append(result.as_json())
-                watcher.reported(asked.number, results[-1])
-            record = study.tell(asked.number, results)
-        except Exception as error:
-            # Whatever a trial does, it ends as one failure with a reason, and the study goes on.
-            record = study.fail(asked.number, failure_reason(error, Path(plan.folder)))
+def carried_out(
+    plan: TrialPlan, shop: Workshop, *, on_progress: Callable[[Progress], None] = lambda progress: None
+) -> Iterator[dict[str, Any]]:
+    """What comes of a job, as plain data: a result for each rung, or ``confirmed``, or at any point ``failed``."""
+    try:
+        if plan.confirm_seeds:
+            yield {"confirmed": confirm(plan, shop)}
+        else:
+            for result in train(plan, shop, on_progress=on_progress):
+                yield result.as_json()
+    except Exception as error:
+        # Whatever a job does, it ends as one failure with a reason, and the study goes on.
+        yield {"failed": failure_reason(error, Path(plan.folder))}
+
+
+def keep(study: Study, job: Job, result: Mapping[str, Any], watcher: Watcher) -> None:
+    """Tell the study what came of a job, and the watcher what that means."""
+    if job.kind == "confirm":
+        watcher.confirmed(study.confirm(job.number, result.get("confirmed", {})))
+        return
+    record = study.fail(job.number, result["failed"]) if "failed" in result else study.report(job.number, result)
+    if record.state == "stopped":
+        watcher.reported(job, record)
+    else:
         watcher.ended(record)
+
+
+def search_here(study: Study, shop: Workshop, watcher: Watcher) -> None:
+    """Do one job after the other in this process until the study is finished."""
+    while (job := study.next()) is not None:
+        watcher.started(job)
+        number = job.number
+        results = carried_out(
+            plan_of(study, job),
+            shop,
+            on_progress=lambda progress, number=number: watcher.progressed(number, progress),  # type: ignore[misc]
+        )
+        for result in results:
+            keep(study, job, result, watcher)
 
 
 def failure_reason(error: Exception, folder: Path) -> str:
@@ -78,3 +101,7 @@ def failure_reason(error: Exception, folder: Path) -> str:
         log.write("".join(traceback.format_exception(error)))
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
+
+
+def _derived(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -19,8 +19,10 @@ _BATCH = 128
 """Images at a time, in training and in drawing."""
 _START_SECONDS = 30
 """Imports, Ray and the first workers."""
-_TRIAL_SECONDS = 1.0
-"""What a trial spends on files and bookkeeping."""
+_JOB_SECONDS = 1.0
+"""What a trial spends on files and bookkeeping, from one rung to the next."""
+_ON_THE_FRONT = 0.7
+"""The part of the complete trials that is measured again."""
 
 
 def report_json(foresight: Foresight, seen: Survey, *, workers: int, is_teacher_cached: bool) -> dict[str, Any]:
@@ -65,19 +67,31 @@ def estimate_seconds(foresight: Foresight, seen: Survey, *, workers: int, is_tea
     space, device = foresight.space, foresight.device_model
     drawn = sum(getattr(objective, "samples", 0) for objective in space.objectives if objective.is_learned)
     images = space.budget.images if any(stage.trains for stage in space.fill(seen.largest[0]).stages) else 0
+    at_rungs = space.budget.expected_at_rungs(space.halving)
+    measurements = sum(at_rungs) + _ON_THE_FRONT * at_rungs[-1] * space.confirm
 
-    def trial_seconds(spec: ArchSpec) -> float:
+    def seconds(spec: ArchSpec) -> float:
         # The teacher answers for every image too, where its output is distilled.
         training = device.training_seconds(spec, images=images, batch=_BATCH)
         training += device.forward_seconds(foresight.teacher, images=images, batch=_BATCH)
-        passes = drawn * spec.sampling_steps * len(space.budget.rungs)
-        return training + device.forward_seconds(spec, images=passes, batch=_BATCH) + _TRIAL_SECONDS
+        measuring = device.forward_seconds(spec, images=drawn * spec.sampling_steps, batch=_BATCH)
+        return space.budget.trials * training + measurements * measuring + sum(at_rungs) * _JOB_SECONDS
 
-    each = sum(trial_seconds(spec) for spec in seen.typical) / len(seen.typical)
+    trials = sum(seconds(spec) for spec in seen.typical) / len(seen.typical)
     teacher = 0.0
     if not is_teacher_cached:
         teacher = device.training_seconds(foresight.teacher, images=space.teacher.images, batch=space.teacher.batch)
-    return _START_SECONDS + teacher + space.budget.trials * each / max(1, workers)
+    return _START_SECONDS + teacher + trials / max(1, workers)
+
+
+def _said_of_halving(space: Space) -> str:
+    """How many trials that will be, where weak ones stop early."""
+    if space.halving is None:
+        return ""
+    at_rungs = space.budget.expected_at_rungs(space.halving)
+    return (
+        f": about {at_rungs[0]:.0f} trials begin, {at_rungs[-1]:.0f} are trained to the end, the weak ones stop early"
+    )
 
 
 def show(console: Console, space: Space, report: Mapping[str, Any]) -> None:
@@ -101,6 +115,7 @@ def show(console: Console, space: Space, report: Mapping[str, Any]) -> None:
     minutes = report["estimate_seconds"] / 60
     console.print(
         f"{report['knobs']} knobs, {report['feasible_share']:.0%} of random candidates meet limits and constraints. "
-        f"{space.budget.trials} trials on {report['workers']} workers take about {minutes:.0f} minutes. "
+        f"The budget, {space.budget.worth}, lasts about {minutes:.0f} min with {report['workers']} at a time"
+        f"{_said_of_halving(space)}. "
         f"Latency is predicted for {report['device']}."
     )

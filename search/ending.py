@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def show_end(console: Console, study: Study, tally: Tally | None) -> None:
     """Write views and report a last time and print what came out; ``tally`` is None when no trial ran."""
+    from search.rank_fidelity import described
     from search.report.page import write_report
     from search.report.table import front_table
 
@@ -28,6 +30,9 @@ def show_end(console: Console, study: Study, tally: Tally | None) -> None:
         console.print(front_table(views))
     else:
         say(_empty_front(views))
+    say(_counts(study, views))
+    for line in described(views.front.rank_fidelity):
+        say(line)
     if tally is not None:
         say(_overhead(tally))
     say(f"report: {page}")
@@ -54,6 +59,15 @@ def _next_commands(views: StudyViews) -> str:
     return (
         f"next:\n  python -m search.best {views.folder} --max {cost}={rounded_up(knee.values[cost])}\n"
         f"  python -m search.export {views.folder} --knee --out my-student"
+    )
+
+
+def _counts(study: Study, views: StudyViews) -> str:
+    counts = Counter(trial.state for trial in views.trials)
+    budget = study.space.budget.trials
+    return (
+        f"{counts['complete']} trials complete, {counts['stopped']} stopped early, {counts['failed']} failed: "
+        f"{budget - study.left():.3g} of {budget} full trainings' worth"
     )
 
 

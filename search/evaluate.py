@@ -1,11 +1,12 @@
-"""The body of a trial as a plain function: a filled recipe becomes a model and its measurements. No Ray, no Optuna."""
+"""The body of a trial as plain functions: a filled recipe becomes a model and its measurements. No Ray, no Optuna."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from trainers.models.diffusion_model import DiffusionModel
 
 
+def _ignore(progress: Progress) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What all trials of a study share: computed once, then only read."""
@@ -37,7 +42,7 @@ class Workshop:
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """One trial, as plain data that can be sent to another process.
+    """A job of one trial, as plain data that can be sent to another process.
 
     Args:
         number: Of the trial in its study.
@@ -46,6 +51,8 @@ class TrialPlan:
         seed: Of the trial.
         rungs: Images at which it reports; the last is the full budget.
         folder: Of the trial's files.
+        first_rung, last_rung: Those to reach now, as indices of ``rungs``; the earlier ones were reached before.
+        confirm_seeds: Left empty, the trial is trained; otherwise its model is measured again, once for each.
     """
 
     number: int
@@ -54,6 +61,9 @@ class TrialPlan:
     seed: int
     rungs: tuple[int, ...]
     folder: str
+    first_rung: int = 0
+    last_rung: int = 0
+    confirm_seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,13 +98,68 @@ class RungResult:
         }
 
 
+def train(
+    plan: TrialPlan, shop: Workshop, *, on_progress: Callable[[Progress], None] = _ignore
+) -> Iterator[RungResult]:
+    """Take a trial from rung to rung as far as planned.
+
+    The state is kept in the trial's folder before a rung counts as reached, so that any worker may go on from there;
+    whoever ends the trial removes it. Where it is missing or damaged, training starts again.
+
+    Raises:
+        FloatingPointError: when the training or a measurement diverges.
+    """
+    from trainers.states import load_state, save_state
+
+    state = load_state(Path(plan.folder), device=str(shop.device)) if plan.first_rung else None
+    for rung in range(plan.first_rung, plan.last_rung + 1):
+        result = evaluate(plan, shop, rung=rung, state=state, on_progress=on_progress)
+        state = result.state
+        if state is not None:
+            save_state(state, Path(plan.folder))
+        yield result
+
+
+def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, float]]:
+    """Measure the model of a complete trial again, once for each seed of noise: value, standard error, draws.
+
+    Every objective that is not computed exactly is in it; a seed is the same noise for all trials, and each draw has as
+    many samples as in the search, since FID depends on their number. The standard error is that of the mean, from the
+    spread of the draws or from their own errors, whichever is larger: few draws may agree by chance, and one alone does
+    not show how a clock drifts.
+
+    Raises:
+        FloatingPointError: when a measurement is not finite.
+        UserError: when the model is gone or damaged.
+    """
+    from trainers.models import files
+
+    model = files.load(plan.folder, device=shop.device)
+    run = _run_of(plan, shop, until_images=plan.rungs[-1])
+    confirmed = {}
+    for objective in shop.objectives:
+        if objective.is_exact:
+            continue
+        name = OBJECTIVES.name_of(objective)
+        drawn = [_finite(name, objective.with_noise(seed).measure(model, run)) for seed in plan.confirm_seeds]
+        values = [measurement.value for measurement in drawn]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        own = math.sqrt(statistics.fmean(measurement.stderr**2 for measurement in drawn))
+        confirmed[name] = {
+            "value": statistics.fmean(values),
+            "stderr": max(spread, own) / math.sqrt(len(values)),
+            "draws": len(values),
+        }
+    return confirmed
+
+
 def evaluate(
     plan: TrialPlan,
     shop: Workshop,
     *,
     rung: int,
     state: TrainingState | None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] = _ignore,
 ) -> RungResult:
     """Train to the rung from where ``state`` stopped, apply what follows training, and measure.
 
@@ -104,17 +169,7 @@ def evaluate(
         FloatingPointError: when the training or a measurement diverges.
     """
     images, is_last = plan.rungs[rung], rung == len(plan.rungs) - 1
-    run = Run(
-        seed=plan.seed,
-        device=shop.device,
-        images=shop.images,
-        teacher=shop.teacher,
-        cache=shop.cache,
-        budget_images=plan.rungs[-1],
-        until_images=images,
-        state=state,
-        on_progress=on_progress,
-    )
+    run = replace(_run_of(plan, shop, until_images=images), state=state, on_progress=on_progress)
     model = Recipe.parse(plan.recipe).run(run)
     measurements = {}
     for objective in shop.objectives:
@@ -127,6 +182,18 @@ def evaluate(
             _write_folder(plan, model, measurements, run.seconds, images_hash=shop.images.hash)
     kept = None if is_last else run.kept_state
     return RungResult(images, is_last, measurements, dict(run.seconds), model.notes, device_name(shop.device), kept)
+
+
+def _run_of(plan: TrialPlan, shop: Workshop, *, until_images: int) -> Run:
+    return Run(
+        seed=plan.seed,
+        device=shop.device,
+        images=shop.images,
+        teacher=shop.teacher,
+        cache=shop.cache,
+        budget_images=plan.rungs[-1],
+        until_images=until_images,
+    )
 
 
 def _write_folder(

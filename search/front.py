@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+TIED_WITHIN = 2.0  # combined standard errors, about 95 %
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -98,6 +100,39 @@ def knee(values_NM: ArrayLike, reference_M: ArrayLike, *, is_log_M: Sequence[boo
     gain_NM = _gains(values_NM[is_within_N], reference_M, is_log_M=is_log_M or [False] * len(reference_M))
     order_N = np.lexsort((-gain_NM.sum(axis=1), -gain_NM.prod(axis=1)))
     return int(np.flatnonzero(is_within_N)[order_N[0]])
+
+
+def indistinguishable(
+    value: ArrayLike, other: ArrayLike, *, stderr: ArrayLike, stderr_other: ArrayLike
+) -> NDArray[np.bool_]:
+    """Whether two measurements differ by no more than 2 combined standard errors: tied, at this sample count.
+
+    >>> bool(indistinguishable(30.0, 31.0, stderr=0.4, stderr_other=0.4))
+    True
+    """
+    apart = np.abs(np.asarray(value, float) - np.asarray(other, float))
+    return np.asarray(apart <= TIED_WITHIN * np.hypot(stderr, stderr_other))
+
+
+def tied_with(index: int, values_NM: ArrayLike, stderr_NM: ArrayLike) -> list[int]:
+    """Points that do the same as point ``index`` for no more, as far as can be measured.
+
+    That is: in the first objective they cannot be told apart from it, and in no other are they distinguishably worse.
+    A point of the front with such others is on it by a difference that may be chance, and whoever takes it may as well
+    take one of them. This need not be mutual: of two points of equal quality, the cheaper one is tied with the dearer
+    only if the costs, too, cannot be told apart. Points that cost more in one objective and less in another are a
+    choice between costs, not a tie.
+
+    >>> tied_with(0, [[30.0, 1.1], [31.0, 0.9]], [[0.4, 0.0], [0.4, 0.0]])
+    [1]
+    >>> tied_with(1, [[30.0, 1.1], [31.0, 0.9]], [[0.4, 0.0], [0.4, 0.0]])
+    []
+    """
+    values_NM, stderr_NM = _points(values_NM), np.asarray(stderr_NM, float)
+    is_close_NM = indistinguishable(values_NM, values_NM[index], stderr=stderr_NM, stderr_other=stderr_NM[index])
+    is_tied_N = is_close_NM[:, 0] & (is_close_NM | (values_NM <= values_NM[index]))[:, 1:].all(axis=1)
+    is_tied_N[index] = False
+    return [int(found) for found in np.flatnonzero(is_tied_N)]
 
 
 def fits(values_NM: ArrayLike, maxima_M: ArrayLike) -> NDArray[np.bool_]:

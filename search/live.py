@@ -3,83 +3,133 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.report.candidate import short
-from search.report.number import duration
+from search.report.number import duration, with_error
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from search.budget import Budget
+    from search.job import Job
     from search.record import Record
-    from search.study import Asked, Study
+    from search.study import Study
     from trainers.run import Progress
 
 _SECONDS_BETWEEN_PAGES = 30.0
+_LATEST = 4
+"""Events that stay in sight on a terminal."""
+
+
+@dataclass
+class _Running:
+    """A job that runs, since when, and how far its trial is."""
+
+    job: Job
+    since: float
+    images: int
 
 
 class Tally:
-    """Counts, running trials and time left; told by whoever drives the trials.
+    """Counts, what runs and time left; told by whoever drives the jobs.
 
     Args:
-        study: Its views are written after each trial, its report now and then.
-        workers: Trials at a time.
-        expected_seconds: Of one trial, before any has ended.
+        study: Its views are written after each trial that ends or comes to wait, its report now and then.
+        workers: Jobs at a time.
+        expected_seconds: Of a full training, before any part of one has ended.
     """
 
     def __init__(self, study: Study, *, workers: int, expected_seconds: float) -> None:
         self.study = study
         self.workers = max(1, workers)
         self.expected_seconds = expected_seconds
-        self.running: dict[int, tuple[dict[str, Any], float, int]] = {}
+        self.running: dict[int, _Running] = {}
         self.ended_now: list[Record] = []
-        self._look()
+        self._trained_seconds = self._trained_images = 0.0
+        self._is_confirming = False
         self._last_page = time.monotonic()
+        self._look()
 
-    def start(self, asked: Asked) -> None:
-        self.running[asked.number] = (asked.candidate, time.monotonic(), 0)
-        self._open_trials = self.study.left()
+    def start(self, job: Job) -> None:
+        rungs = self.study.space.budget.rungs
+        images = rungs[job.first_rung - 1] if job.first_rung else 0
+        self.running[job.number] = _Running(job, time.monotonic(), images)
+        self._is_confirming = job.kind == "confirm"
+        self._left = self.study.left()
 
     def reach(self, number: int, images: int) -> None:
         if number in self.running:
-            candidate, begun, _ = self.running[number]
-            self.running[number] = (candidate, begun, images)
+            self.running[number].images = images
+
+    def rung(self, job: Job, record: Record) -> str:
+        """A trial reached a rung; gives back what that means in a few words."""
+        goes_on = record.images < self.study.space.budget.rungs[job.last_rung]
+        if goes_on:
+            self.reach(record.number, record.images)
+        else:
+            self._leave(record)
+            self._look()
+        values = ", ".join(f"{name} {value:.4g}" for name, value in record.rungs[-1]["values"].items())
+        return f"reached {record.images:,} images: {values or 'not measured'}, {'goes on' if goes_on else 'waits'}"
 
     def end(self, record: Record) -> None:
-        self.running.pop(record.number, None)
+        self._leave(record)
         self.ended_now.append(record)
         self._look()
+
+    def confirm(self, record: Record) -> None:
+        self.running.pop(record.number, None)
+        self._look()
+
+    def _leave(self, record: Record) -> None:
+        left = self.running.pop(record.number, None)
+        if left is not None and record.state != "failed":
+            first = left.job.first_rung
+            before = self.study.space.budget.rungs[first - 1] if first else 0
+            self._trained_seconds += time.monotonic() - left.since
+            self._trained_images += record.images - before
+
+    def _look(self) -> None:
+        """Read the database once; the picture, drawn twice a second by another thread, never does."""
+        self.views = self.study.write_views()
+        self.counts = Counter(trial.state for trial in self.views.trials)
+        self._left = self.study.left()
         if time.monotonic() - self._last_page > _SECONDS_BETWEEN_PAGES:
             from search.report.page import write_report
 
             write_report(self.views)
             self._last_page = time.monotonic()
 
-    def _look(self) -> None:
-        """Read the database once; the picture, drawn twice a second by another thread, never does."""
-        self.views = self.study.write_views()
-        self.counts = Counter(trial.state for trial in self.views.trials)
-        self._open_trials = self.study.left()
+    @property
+    def spent(self) -> float:
+        """Full trainings' worth that was given out."""
+        return self.study.space.budget.trials - self._left
 
     @property
     def seconds_left(self) -> float:
-        """From the mean trial so far."""
-        spent = [record.seconds for record in self.ended_now if record.state == "complete"]
-        each = sum(spent) / len(spent) if spent else self.expected_seconds
-        begun = [time.monotonic() - since for _, since, _ in self.running.values()]
-        return (self._open_trials * each + sum(max(0.0, each - passed) for passed in begun)) / self.workers
+        """From the speed of training so far; measuring the front again is not counted before it begins."""
+        budget = self.study.space.budget
+        each = self.expected_seconds
+        if self._trained_images:
+            each = self._trained_seconds * budget.images / self._trained_images
+        share = self._left + sum(
+            (budget.rungs[running.job.last_rung] - running.images) / budget.images
+            for running in self.running.values()
+            if running.job.kind == "train"
+        )
+        return share * each / self.workers
 
     def line(self) -> str:
         """Counts, front and time left in one line."""
-        stopped, failed = self.counts["stopped"], self.counts["failed"]
-        points = self.views.front.points
-        volume = self.views.front.hypervolume or 0.0
+        points, volume = self.views.front.points, self.views.front.hypervolume or 0.0
+        doing = "measuring the front again" if self._is_confirming else f"{duration(self.seconds_left)} left"
         return (
-            f"{len(self.running)} running, {self.counts['complete']} done, {stopped} stopped, {failed} failed "
-            f"of {self.study.space.budget.trials}; {duration(self.seconds_left)} left; "
-            f"front: {len(points)} points, hypervolume {volume:.3f}"
+            f"{len(self.running)} running, {self.counts['complete']} complete, {self.counts['stopped']} waiting, "
+            f"{self.counts['failed']} failed; {self.spent:.3g} of {self.study.space.budget.trials} full trainings; "
+            f"{doing}; front: {len(points)} points, hypervolume {volume:.3f}"
         )
 
 
@@ -96,22 +146,24 @@ class PlainWatcher:
     def __exit__(self, *error: object) -> None:
         """Nothing to put back."""
 
-    def started(self, asked: Asked) -> None:
-        self.tally.start(asked)
-        self._say(f"trial {asked.number} starts: {short(asked.candidate)}")
+    def started(self, job: Job) -> None:
+        self.tally.start(job)
+        self._say(f"trial {job.number} {beginning(job, self.tally.study.space.budget)}")
 
     def progressed(self, number: int, progress: Progress) -> None:
         self.tally.reach(number, progress.images)
 
-    def reported(self, number: int, result: Mapping[str, Any]) -> None:
-        self.tally.reach(number, result["images"])
-        if not result["is_last"]:
-            self._say(f"trial {number}: {result['images']:,} images, {measured(result)}")
+    def reported(self, job: Job, record: Record) -> None:
+        said = f"trial {job.number} {self.tally.rung(job, record)}"
+        self._say(said if job.number in self.tally.running else f"{said} [{self.tally.line()}]")
 
     def ended(self, record: Record) -> None:
         self.tally.end(record)
-        said = outcome(record)
-        self._say(f"trial {record.number} {said} [{self.tally.line()}]")
+        self._say(f"trial {record.number} {outcome(record)} [{self.tally.line()}]")
+
+    def confirmed(self, record: Record) -> None:
+        self.tally.confirm(record)
+        self._say(f"trial {record.number} {second(record)} [{self.tally.line()}]")
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -124,6 +176,7 @@ class LiveWatcher:
         from rich.live import Live
 
         self.tally = tally
+        self._latest: deque[str] = deque(maxlen=_LATEST)
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> LiveWatcher:
@@ -133,19 +186,29 @@ class LiveWatcher:
     def __exit__(self, *error: Any) -> None:
         self._live.__exit__(*error)
 
-    def started(self, asked: Asked) -> None:
-        self.tally.start(asked)
+    def started(self, job: Job) -> None:
+        self.tally.start(job)
 
     def progressed(self, number: int, progress: Progress) -> None:
         self.tally.reach(number, progress.images)
 
-    def reported(self, number: int, result: Mapping[str, Any]) -> None:
-        self.tally.reach(number, result["images"])
+    def reported(self, job: Job, record: Record) -> None:
+        self._latest.append(f"trial {job.number} {self.tally.rung(job, record)}")
 
     def ended(self, record: Record) -> None:
         self.tally.end(record)
+        self._latest.append(f"trial {record.number} {outcome(record)}")
         if record.state == "failed":
-            self._live.console.print(f"trial {record.number} {outcome(record)}", markup=False, highlight=False)
+            self._say(f"trial {record.number} {outcome(record)}")
+
+    def confirmed(self, record: Record) -> None:
+        self.tally.confirm(record)
+        self._latest.append(f"trial {record.number} {second(record)}")
+        if not record.confirmed:
+            self._say(f"trial {record.number} {second(record)}")
+
+    def _say(self, text: str) -> None:
+        self._live.console.print(text, markup=False, highlight=False)
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
@@ -157,24 +220,34 @@ class LiveWatcher:
 
         tally = self.tally
         budget = tally.study.space.budget
-        done = tally.counts["complete"] + tally.counts["failed"] + tally.counts["stopped"]
         running = Table(box=None, pad_edge=False, show_header=False)
         for column in range(4):
             running.add_column(no_wrap=True, overflow="ellipsis" if column == 3 else "fold")
         now = time.monotonic()
-        for number, (candidate, begun, images) in sorted(dict(tally.running).items()):
-            share = Text(f"{images / budget.images:4.0%}", style="cyan")
-            running.add_row(f"trial {number}", share, f"{now - begun:3.0f} s", Text(short(candidate)))
+        for number, each in sorted(dict(tally.running).items()):
+            share = "again" if each.job.kind == "confirm" else f"{each.images / budget.images:4.0%}"
+            passed = f"{now - each.since:3.0f} s"
+            running.add_row(f"trial {number}", Text(share, style="cyan"), passed, Text(short(each.job.candidate)))
         parts: list[RenderableType] = [
             Text(tally.line()),
-            ProgressBar(total=budget.trials, completed=done, width=60),
+            ProgressBar(total=budget.trials, completed=tally.spent, width=60),
             # A bar does not end its line.
             Text(""),
             running,
+            *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in list(self._latest)),
         ]
         if tally.views.front.points:
             parts.append(front_table(tally.views))
         return Group(*parts)
+
+
+def beginning(job: Job, budget: Budget) -> str:
+    """What a job begins, in a few words."""
+    if job.kind == "confirm":
+        return "is measured again"
+    if job.is_new:
+        return f"starts: {short(job.candidate)}"
+    return f"goes on to {budget.rungs[job.last_rung]:,} images"
 
 
 def outcome(record: Record) -> str:
@@ -185,6 +258,12 @@ def outcome(record: Record) -> str:
     return f"done in {record.seconds:.0f} s: {values}"
 
 
-def measured(result: Mapping[str, Any]) -> str:
-    """The measurements of a rung in a few words."""
-    return ", ".join(f"{name} {value['value']:.4g}" for name, value in result["measurements"].items()) or "not measured"
+def second(record: Record) -> str:
+    """What a trial measured again beside what it measured first, in a few words."""
+    if not record.confirmed:
+        return f"could not be measured again, so it is not on the front; see {record.path}/log.txt"
+    values = ", ".join(
+        f"{name} {with_error(again['value'], again['stderr'])} (first {record.values[name]:.4g})"
+        for name, again in record.confirmed.items()
+    )
+    return f"measured again: {values}"

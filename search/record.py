@@ -1,4 +1,4 @@
-"""One ended trial, as the database keeps it and ``trials.jsonl`` shows it."""
+"""One trial that ended or was stopped, as the database keeps it and ``trials.jsonl`` shows it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ State = Literal["complete", "failed", "rejected", "stopped"]
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """An ended trial.
+    """A trial that ended, or that was stopped early and may still go on.
 
     Args:
-        state: ``rejected`` trials broke a constraint or a limit on known costs and were never trained.
+        state: ``rejected`` trials broke a constraint or a limit on known costs and were never trained; ``stopped`` ones
+            were trained with a part of the images, and their values are those of that part.
         reason: Why it failed, was rejected or stopped.
         values, stderr, samples: By objective.
         by: What measured an objective (the feature extractor), where that decides what may be compared.
         achieved: What was asked and what came out, where a stage could do only a part.
-        seconds: From being asked for to being told.
-        stages: Seconds by stage and measurement; what is missing from ``seconds`` was waiting and bookkeeping.
+        seconds: That workers were busy with it; the time that a stopped trial waited does not count.
+        stages: Seconds by stage and measurement; what is missing from ``seconds`` was bookkeeping.
         images: Seen in training.
-        rungs: Learned objectives at each rung.
+        rungs: Learned objectives at each rung; of a complete trial without the last.
         path: Of its files, relative to the study's folder.
+        confirmed: Objective -> ``value``, ``stderr`` and ``draws`` of a measurement made again when the search had
+            ended, with noise that the search never saw; exact costs are not in it.
     """
 
     number: int
@@ -41,6 +44,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
     path: str = ""
+    confirmed: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -34,9 +34,10 @@ def main(
     name
         Name of the study, a folder in studies/runs; the space's own name when left out.
     trials
-        Number of trials in all, in place of the space's; a larger number continues a finished study.
+        Budget in full trainings, in place of the space's; weak trials stop early, so that more of them begin. A larger
+        number continues a finished study.
     workers
-        Trials at a time; as many as the machine holds when left out. 0 runs them in this process, without Ray.
+        Jobs at a time; as many as the machine holds when left out. 0 does them in this process, without Ray.
     set_
         Replace a value of the space: path=value, such as budget.trials=4 or prune.ratio.mid=0.3. Can be repeated.
     address

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +135,7 @@ class Session:
         foresight, seen, teacher_spec = self._look()
         images = preparation.load_images(self.space, teacher_spec)
         # Last: it makes the study's folder, and whatever was refused until here leaves none.
-        preflight.check_disk(self.folder, seen, trials=self.space.budget.trials)
+        preflight.check_disk(self.folder, seen, trials=self.space.budget.models_kept(self.space.halving))
         try:
             with held(self.folder):
                 return self._search_holding(foresight, seen, images)
@@ -155,22 +156,31 @@ class Session:
         preflight.survey(foresight)
         self._keep_space()
         study = Study(self.folder, self.space, foresight, teacher)
-        orphans = study.adopt_orphans()
-        if orphans:
-            kept = sum(record.state == "complete" for record in orphans)
-            self._say(f"{len(orphans)} trials of an earlier run had not ended: {kept} were finished and are kept")
+        self._adopt(study)
         workers = self._worker_count()
         expected = self._expected_trial_seconds(foresight, seen)
         tally = Tally(study, workers=workers, expected_seconds=expected)
-        ran = study.left() > 0
+        ran = not study.is_finished()
         if ran:
             watch = (LiveWatcher if self.console.is_terminal else PlainWatcher)(tally, self.console)
             self._run_trials(study, shop, watch, workers)
         else:
-            self._say(f"the study is finished: {self.space.budget.trials} trials. --trials raises its budget.")
+            self._say(f"the study is finished: {self.space.budget.worth}. --trials raises its budget.")
         show_end(self.console, study, tally if ran else None)
         self._say(f"wall time {duration(time.monotonic() - self.begun)}")
         return 0
+
+    def _adopt(self, study: Study) -> None:
+        orphans = Counter(study.adopt_orphans().values())
+        if orphans:
+            words = {
+                "finished": "were finished and are kept",
+                "wait": "go on from their last rung",
+                "queued": "begin again",
+                "failed": "are given up",
+            }
+            said = ", ".join(f"{count} {words[fate]}" for fate, count in orphans.items())
+            self._say(f"{orphans.total()} trials of an earlier run had not ended: {said}")
 
     def _prepare(self, images: Images) -> tuple[Workshop, dict[str, Any], dict[str, float]]:
         import torch
@@ -231,7 +241,7 @@ class Session:
         budget = self.space.budget
         self._say(
             f"{self.space.name}: {len(self.space.knobs)} knobs, "
-            f"{budget.trials} trials of up to {budget.images:,} images, "
+            f"{budget.worth}, "
             f"objectives {', '.join(self.space.objective_names)}. Results: {self.folder}"
         )
 

@@ -1,274 +1,93 @@
-"""A search in virtual time: the samplers and the stopping rule of a real one, with a function in place of training."""
+"""``python -m search.simulate``: a kept study searched again in virtual time, by other samplers and more workers.
+
+``simulate`` does the same for any function in place of training.
+"""
 
 from __future__ import annotations
 
-import heapq
-import math
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Annotated
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
-    from optuna.study import Study
-    from optuna.trial import Trial
+from cyclopts import Parameter
 
-    from search.halving import Halving
+from search.simulation.virtual_time import SimulatedResult, random_candidates, simulate
+from trainers.command import command
+from trainers.errors import UserError
 
-Candidate = Mapping[str, Any]
+__all__ = ["SimulatedResult", "random_candidates", "simulate"]
 
-_REJECTIONS = 30
-_TRIES = 1_000
-"""Candidates in a row that cannot be built before random ones are looked through, and how many of those."""
+_TRAININGS = (60, 120)
+"""How many full trainings each search may spend, at least and at most, where that is not asked for."""
+_TIMES_THE_STUDY = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimulatedResult:
-    """One training that ended.
-
-    Args:
-        spent: Full trainings that have ended so far, parts of one included.
-        finished_at: Virtual time; the unit is a full training where no seconds were given.
-        trial: Number.
-        share: Of a full training, the parts before included.
-        values: Known and measured objectives; NaN where the training failed.
-    """
-
-    spent: float
-    finished_at: float
-    trial: int
-    candidate: dict[str, Any]
-    share: float
-    values: dict[str, float]
-
-
-def simulate(
-    distributions: Mapping[str, BaseDistribution],
-    evaluate: Callable[[Candidate, float], Mapping[str, float]],
+def main(
+    study: Path,
     *,
-    costs: Callable[[Candidate], Mapping[str, float] | None] | None,
-    limits: Mapping[str, float],
-    sampler: BaseSampler,
-    halving: Halving | None = None,
-    workers: int = 1,
-    budget: float,
-    seconds: Callable[[Candidate], float] | None = None,
-    seed: int = 0,
-    until: Callable[[SimulatedResult], bool] | None = None,
-) -> list[SimulatedResult]:
-    """Search with ``workers`` at once until ``budget`` full trainings were begun.
+    workers: int = 16,
+    trials: int | None = None,
+    samplers: str | None = None,
+    seeds: int = 3,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    out: Path | None = None,
+) -> int:
+    """How long a study would have taken with more workers, which sampler suits it, and how many trials it needs.
 
-    A sampler is told each trial's place between the limits as constraints, as Optuna's own understand them; a
-    ``BudgetEI`` that lacks them is given costs, limits and distributions. It is changed by being used.
+    Nothing is trained: a model fitted to the study's trials stands in for it, and the answer says how good that is.
+
+    Example: `python -m search.simulate studies/runs/pruning_ratios --workers 64 --trials 200`
 
     Args:
-        distributions: Knob -> Optuna's distribution.
-        evaluate: (candidate, share) -> objective -> what training to this share measures. NaN is a failed training.
-        costs: Candidate -> what is known before training; None or NaN: it cannot be built, and costs nothing.
-        limits: Objective -> the most that interests. Everything is minimised.
-        halving: Stops weak trials early; left out, each is trained in full.
-        seconds: Candidate -> how long a full training takes; left out, 1.
-        seed: Decides the names' first look at ``evaluate`` where no limit tells them; all else is the sampler's seed.
-        until: Ends the search after the first training of which it is true.
-
-    Returns:
-        The trainings in the order in which they ended.
+        study: Folder of a study.
+        workers: Trials at a time.
+        trials: Full trainings' worth that each search may spend; three times the study's, 60 to 120, when left out.
+        samplers: To compare, such as budget_ei,tpe+halving,random. A name that ends in +halving stops weak trials
+            early; budget_ei is shown with and without. budget_ei, tpe, nsga2 and random when left out.
+        seeds: Searches of each sampler.
+        json: Print one JSON object.
+        out: The page with the figures; simulation.html in the study's folder when left out.
     """
-    import optuna
+    for option, value in (("--workers", workers), ("--trials", trials), ("--seeds", seeds)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} must be at least 1, got {value}.")
+    import sys
+    from json import dumps
 
-    from search.halving import Halving
-    from search.samplers._budget_ei import BudgetEI
+    from rich.console import Console
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    names = _names(distributions, evaluate, costs, limits, seed=seed)
-    if isinstance(sampler, BudgetEI):
-        sampler.inform(objectives=names, costs=costs, limits=limits, distributions=distributions)
-    study = optuna.create_study(directions=["minimize"] * len(names), sampler=sampler)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(names)
-    search = _Search(
-        study=study,
-        distributions=distributions,
-        evaluate=evaluate,
-        costs=costs or _nothing,
-        limits=limits,
-        seconds=seconds or _one,
-        halving=halving or Halving(shares=(1.0,)),
-        budget=budget,
-        gains=(lambda: sampler.gains(study)) if isinstance(sampler, BudgetEI) else None,
-        seed=seed,
-    )
-    results: list[SimulatedResult] = []
-    while True:
-        while len(search.jobs) < workers and search.begin():
-            pass
-        if not search.jobs:
-            return results
-        for result in search.end_next():
-            results.append(result)
-            if until is not None and until(result):
-                return results
+    from search.simulation.contest import hold
+    from search.simulation.entrant import entrants, names_in, own_entrant
+    from search.simulation.from_study import stand_in
+    from search.simulation.page import PAGE_FILE, write_page
+    from search.simulation.progress import progress
+    from search.simulation.telling import as_json, show
+    from search.views import StudyViews
+    from trainers.quiet import silence_libraries
 
-
-@dataclass(order=True)
-class _Job:
-    """A training that runs; jobs that end at the same moment end in the order in which they began."""
-
-    ends_at: float
-    number: int
-    trial: Trial = field(compare=False)
-    share: float = field(compare=False)
-    part: float = field(compare=False)
-
-
-@dataclass(kw_only=True)
-class _Search:
-    """Everything that changes during a simulation."""
-
-    study: Study
-    distributions: Mapping[str, BaseDistribution]
-    evaluate: Callable[[Candidate, float], Mapping[str, float]]
-    costs: Callable[[Candidate], Mapping[str, float] | None]
-    limits: Mapping[str, float]
-    seconds: Callable[[Candidate], float]
-    halving: Halving
-    gains: Callable[[], tuple[Mapping[int, float], float]] | None
-    budget: float
-    seed: int
-    now: float = 0.0
-    begun: float = 0.0
-    spent: float = 0.0
-    jobs: list[_Job] = field(default_factory=list)
-    placed: int = 0
-    _trials: dict[int, Trial] = field(default_factory=dict)
-    _reached: dict[int, float] = field(default_factory=dict)
-    _rungs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-
-    def begin(self) -> bool:
-        """Give a free worker its next training; False when the budget does not allow it."""
-        from search.samplers._history import TARGET
-
-        step = self.halving.next(self.gains)
-        part = step.share - (0.0 if step.trial is None else self._reached[step.trial])
-        if self.begun + part > self.budget + 1e-9:
-            return False
-        trial = self._asked() if step.trial is None else self._trials[step.trial]
-        if step.share < 1 or step.trial is not None:
-            trial.set_user_attr(TARGET, step.share)
-        self.begun += part
-        self.halving.began(trial.number, step.share)
-        ends_at = self.now + part * self.seconds(trial.params)
-        self.placed += 1
-        heapq.heappush(self.jobs, _Job(ends_at, self.placed, trial, step.share, part))
-        return True
-
-    def end_next(self) -> list[SimulatedResult]:
-        """Let time pass until the next training ends, and tell what all that end at that moment gave."""
-        ended = []
-        self.now = self.jobs[0].ends_at
-        while self.jobs and self.jobs[0].ends_at <= self.now + 1e-9:
-            ended.append(self._end(heapq.heappop(self.jobs)))
-        return ended
-
-    def _end(self, job: _Job) -> SimulatedResult:
-        from search.samplers._history import RUNGS
-
-        trial, candidate = job.trial, dict(job.trial.params)
-        measured = self.evaluate(candidate, job.share)
-        values = {**(self.costs(candidate) or {}), **{name: float(value) for name, value in measured.items()}}
-        self.spent += job.part
-        self._reached[trial.number] = job.share
-        result = SimulatedResult(
-            spent=self.spent,
-            finished_at=self.now,
-            trial=trial.number,
-            candidate=candidate,
-            share=job.share,
-            values=values,
+    silence_libraries()
+    console = Console(stderr=json)
+    names = names_in(samplers)
+    found = stand_in(StudyViews.open(study))
+    compared = entrants(names, found.space, found.shares)
+    least, most = _TRAININGS
+    with progress(console, "searching in virtual time") as advance:
+        contest = hold(
+            found,
+            compared,
+            own_entrant(found.views, found.space, found.shares),
+            workers=workers,
+            trainings=trials or min(max(least, round(_TIMES_THE_STUDY * found.own_trainings)), most),
+            seeds=seeds,
+            advance=advance,
         )
-        self.halving.tell(trial.number, job.share, {name: values[name] for name in self._names})
-        if any(math.isnan(values[name]) for name in self._names):
-            self._fail(trial)
-        elif job.share >= 1:
-            for name, limit in self.limits.items():
-                trial.set_constraint(name, (values[name] - limit) / (abs(limit) or 1.0))
-            self.study.tell(trial, [values[name] for name in self._names])
-        else:
-            rungs = self._rungs.setdefault(trial.number, [])
-            rungs.append({"share": job.share, "values": {name: values[name] for name in self._names}})
-            trial.set_user_attr(RUNGS, list(rungs))
-        return result
-
-    def _asked(self) -> Trial:
-        """A new trial that can be built; those that cannot are told as failed and cost nothing."""
-        for _ in range(_REJECTIONS):
-            trial = self._asked_once()
-            if self._can_be_built(trial.params):
-                return trial
-            self._fail(trial)
-        self.study.enqueue_trial(self._random_allowed())
-        return self._asked_once()
-
-    def _asked_once(self) -> Trial:
-        trial = self.study.ask(dict(self.distributions))
-        self._trials[trial.number] = trial
-        return trial
-
-    def _random_allowed(self) -> dict[str, Any]:
-        for candidate in random_candidates(self.distributions, _TRIES, seed=self.seed + len(self._trials)):
-            if self._can_be_built(candidate):
-                return candidate
-        raise ValueError(f"none of {_TRIES} random candidates can be built: costs gives None or NaN for all of them.")
-
-    def _can_be_built(self, candidate: Candidate) -> bool:
-        costs = self.costs(candidate)
-        return costs is not None and all(math.isfinite(value) for value in costs.values())
-
-    def _fail(self, trial: Trial) -> None:
-        import optuna
-
-        self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
-
-    @property
-    def _names(self) -> list[str]:
-        names: list[str] = self.study.metric_names or []
-        return names
+    page = write_page(contest, out or study / PAGE_FILE)
+    if json:
+        sys.stdout.write(dumps(as_json(contest), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        show(contest, console)
+    console.print(f"figures: {page}", soft_wrap=True, markup=False, highlight=False)
+    return 0
 
 
-def random_candidates(distributions: Mapping[str, BaseDistribution], count: int, *, seed: int) -> list[dict[str, Any]]:
-    """Independent candidates."""
-    import optuna
-
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [study.ask(dict(distributions)).params for _ in range(count)]
-
-
-def _names(
-    distributions: Mapping[str, BaseDistribution],
-    evaluate: Callable[[Candidate, float], Mapping[str, float]],
-    costs: Callable[[Candidate], Mapping[str, float] | None] | None,
-    limits: Mapping[str, float],
-    *,
-    seed: int,
-) -> list[str]:
-    """Learned objectives, then known ones. What is learned is looked up by one call when no limit names it."""
-    candidates = random_candidates(distributions, _TRIES, seed=seed)
-    allowed = next(
-        (candidate for candidate in candidates if costs is None or costs(candidate) is not None), candidates[0]
-    )
-    known = list((costs(allowed) if costs is not None else None) or {})
-    learned = [name for name in limits if name not in known] or [
-        name for name in evaluate(allowed, 1.0) if name not in known
-    ]
-    return [*learned, *known]
-
-
-def _nothing(candidate: Candidate) -> dict[str, float]:
-    return {}
-
-
-def _one(candidate: Candidate) -> float:
-    return 1.0
+if __name__ == "__main__":
+    command(main, name="python -m search.simulate")

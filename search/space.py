@@ -20,7 +20,9 @@ from search._sections import (
     check_finite,
     check_trade_off,
     read_budget,
+    read_confirm,
     read_data,
+    read_halving,
     read_limits,
     read_name,
     read_objectives,
@@ -30,7 +32,7 @@ from search._sections import (
 )
 from search._space_file import as_comment, head_comment, read_text
 from search._yaml import Entries, Leaf, block_text, plain, read_yaml
-from search.budget import Budget
+from search.budget import Budget, HalvingOptions
 from search.expression import Constraint
 from search.knob import Knob, Value
 from search.name import check_name
@@ -61,6 +63,8 @@ class Space:
         objectives: In the order written.
         limits: Values that still interest, by objective; objectives that are not named have no limit of their own.
         constraints: Conditions on knobs and known costs that every candidate has to meet.
+        halving: How weak trials are stopped early; None where all are trained in full.
+        confirm: How often each point of the front is measured again when the search has ended; 0 is never.
         recipe: The stages with their knobs.
         text: The file exactly as read.
         effective_text: The space after ``overrides``; ``text`` when there are none.
@@ -76,6 +80,8 @@ class Space:
     limits: Mapping[str, float]
     constraints: tuple[Constraint, ...]
     budget: Budget
+    halving: HalvingOptions | None
+    confirm: int
     resources: Resources
     sampler: SamplerOptions
     text: str
@@ -100,6 +106,11 @@ class Space:
     def objective_names(self) -> tuple[str, ...]:
         """The registered name of each objective, in order."""
         return tuple(OBJECTIVES.name_of(objective) for objective in self.objectives)
+
+    @property
+    def named_objectives(self) -> dict[str, Objective]:
+        """The objectives by their registered names, in order."""
+        return dict(zip(self.objective_names, self.objectives, strict=True))
 
     def candidate(self, pick: Pick) -> Candidate:
         """Answers of ``pick`` to the active knobs, asked in the order of the file, a nested one after its choice."""
@@ -139,7 +150,7 @@ class Space:
         return tuple(constraint.violation(values) for constraint in self.constraints)
 
     def fingerprint(self) -> str:
-        """A hash of what the space asks; its name, resources and number of trials do not count."""
+        """A hash of what the space asks; its name, resources, number of trials and confirmation do not count."""
         root = read_yaml(self.effective_text, mistakes=Mistakes())
         assert isinstance(root, Entries)
         return _content.fingerprint(root)
@@ -190,6 +201,7 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
     if recipe.knobs and len(mistakes) == before:
         check_trade_off(objectives, nodes["objectives"], mistakes)
     names = [OBJECTIVES.name_of(objective) for objective in objectives]
+    budget = read_budget(nodes["budget"], mistakes)
     return {
         "name": read_name(nodes.get("name", Leaf(name, Place(line=1, column=1))), mistakes),
         "data": read_data(nodes["data"], mistakes),
@@ -198,7 +210,9 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         "objectives": objectives,
         "limits": read_limits(nodes["limits"], names if len(mistakes) == before else (), mistakes),
         "constraints": read_constraints(nodes["constraints"], recipe, names, mistakes),
-        "budget": read_budget(nodes["budget"], mistakes),
+        "budget": budget,
+        "halving": read_halving(nodes["halving"], budget, mistakes),
+        "confirm": read_confirm(nodes["confirm"], mistakes),
         "resources": read_resources(nodes["resources"], mistakes),
         "sampler": read_sampler(nodes["sampler"], mistakes),
     }

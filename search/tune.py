@@ -1,4 +1,4 @@
-"""The one door to Ray: Tune places trials on workers; the study says which, and keeps what they measure.
+"""The one door to Ray: Tune places jobs on workers; the study says which, and keeps what they measure.
 
 Tune's own state is disposable: it lies in a temporary folder and is never restored from.
 """
@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.drive import Watcher, failure_reason, plan_of
+from search.drive import Watcher, carried_out, keep, plan_of
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from search.evaluate import Workshop
+    from search.job import Job
     from search.study import Study
-    from trainers.run import TrainingState
 
 _OBJECT_STORE_MB = 256
 
@@ -90,8 +90,12 @@ class _SharedInputs:
         return Workshop(teacher, self.images, self.objectives, Cache(Path(self.cache_folder)), device)
 
 
-class _TrialActor(tune.Trainable):
-    """One worker: each step takes its trial to the next rung; the actor is reused for trial after trial."""
+class _Worker(tune.Trainable):
+    """Does one job after the other; between two of them it holds nothing but what all trials share.
+
+    Tune could pause a trial and keep its state. Here each job is a trial of Tune's, and what a promoted trial goes on
+    from lies in its folder: that outlives the driver, as Tune's state does not.
+    """
 
     def setup(self, config: dict[str, Any], shared: _SharedInputs | None = None) -> None:
         from trainers.quiet import silence_libraries
@@ -109,76 +113,51 @@ class _TrialActor(tune.Trainable):
         from search.evaluate import TrialPlan
 
         self._plan = TrialPlan(**config["plan"])
-        self._rung = 0
-        self._state: TrainingState | None = None
+        self._results = carried_out(self._plan, self._shop)
 
     def step(self) -> dict[str, Any]:
-        from search.evaluate import evaluate
-
-        try:
-            result = evaluate(self._plan, self._shop, rung=self._rung, state=self._state)
-        except Exception as error:
-            return {"failed": failure_reason(error, Path(self._plan.folder)), "done": True}
-        self._rung += 1
-        self._state = result.state
+        result = next(self._results)
+        is_last = result.get("images") in (None, self._plan.rungs[self._plan.last_rung])
         # As text: Tune flattens nested results on their way to the searcher.
-        return {"result": json.dumps(result.as_json()), "done": result.is_last}
+        return {"result": json.dumps(result), "done": is_last}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        from trainers.states import save_state
-
-        if self._state is not None:
-            save_state(self._state, Path(checkpoint_dir))
+        """Nothing to save: the trial's folder is the state."""
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        from trainers.states import load_state
-
-        self._state = load_state(Path(checkpoint))
-        rungs = self._plan.rungs
-        self._rung = 0 if self._state is None else sum(images <= self._state.images for images in rungs)
+        """Nothing to restore."""
 
 
 class _StudySearcher(Searcher):
-    """Hands the study's candidates to Tune and Tune's results to the study."""
+    """Hands the study's jobs to Tune and Tune's results to the study."""
 
     def __init__(self, study: Study, watcher: Watcher) -> None:
         super().__init__()
         self._study = study
         self._watcher = watcher
-        self._number_of: dict[str, int] = {}
-        self._results: dict[str, list[Mapping[str, Any]]] = {}
+        self._job_of: dict[str, Job] = {}
+        self._is_asked = False
 
     def suggest(self, trial_id: str) -> Any:
-        asked = self._study.ask()
-        if asked is None:
-            return Searcher.FINISHED
-        self._number_of[trial_id] = asked.number
-        self._results[trial_id] = []
-        self._watcher.started(asked)
-        return {"plan": asdict(plan_of(self._study, asked))}
+        # Tune asks all the time; the answer changes only when something has ended.
+        if self._is_asked:
+            return None
+        job = self._study.next()
+        if job is None:
+            self._is_asked = bool(self._job_of)
+            return None if self._job_of else Searcher.FINISHED
+        self._job_of[trial_id] = job
+        self._watcher.started(job)
+        return {"plan": asdict(plan_of(self._study, job))}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if "result" in result:
-            self._keep(trial_id, json.loads(result["result"]))
+        keep(self._study, self._job_of[trial_id], json.loads(result["result"]), self._watcher)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if result and "result" in result:
-            # Tune gives the last result here, not to on_trial_result.
-            self._keep(trial_id, json.loads(result["result"]))
-        number, results = self._number_of.pop(trial_id), self._results.pop(trial_id)
-        if result and "failed" in result:
-            record = self._study.fail(number, result["failed"])
-        elif error or not results or not results[-1]["is_last"]:
-            record = self._study.fail(number, "its worker was lost")
-        else:
-            record = self._study.tell(number, results)
-        self._watcher.ended(record)
-
-    def _keep(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        results = self._results[trial_id]
-        if not results or results[-1]["images"] < result["images"]:
-            results.append(result)
-            self._watcher.reported(self._number_of[trial_id], result)
+        # Tune gives the last result here, not to on_trial_result.
+        job, self._is_asked = self._job_of.pop(trial_id), False
+        told = {"failed": "its worker was lost"} if error or not result else json.loads(result["result"])
+        keep(self._study, job, told, self._watcher)
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher to restore it later; ours is rebuilt from the study instead.
@@ -218,10 +197,10 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
 
 
 def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: int) -> None:
-    """Run trials on Ray until the budget is spent; ``start`` was called before."""
+    """Do jobs on Ray until the study is finished; ``start`` was called before."""
     resources = study.space.resources
     shared = _SharedInputs.of(shop, cpus=resources.cpu)
-    trainable = tune.with_parameters(_TrialActor, shared=shared)
+    trainable = tune.with_parameters(_Worker, shared=shared)
     with tempfile.TemporaryDirectory(prefix="slimfront-tune-") as scratch:
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),

@@ -8,12 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, is_study, leads_out, no_study
+from search.rank_fidelity import RungFidelity
 from trainers.errors import UserError
 
-FRONT_FILE, TRIALS_FILE = "front.json", "trials.jsonl"
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -31,11 +35,20 @@ class ObjectiveView:
 
 @dataclass(frozen=True, kw_only=True)
 class PointView:
-    """A point of the front."""
+    """A point of the front.
+
+    Args:
+        values, stderr: What counts: the confirmed ones where the trial was measured again.
+        first: What the search measured, of the objectives that were measured again.
+        tied: Trials that do the same for no more, as far as this sample count can tell.
+    """
 
     trial: int
     values: dict[str, float]
     stderr: dict[str, float | None] = field(default_factory=dict)
+    confirmed: bool = False
+    first: dict[str, float | None] = field(default_factory=dict)
+    tied: list[int] = field(default_factory=list)
     candidate: dict[str, Any] = field(default_factory=dict)
     path: str = ""
 
@@ -43,6 +56,16 @@ class PointView:
     def number(self) -> int:
         """The trial's number, under the name that ``TrialView`` has for it."""
         return self.trial
+
+    @property
+    def counted(self) -> dict[str, float]:
+        """The values, under the name that ``TrialView`` has for them."""
+        return self.values
+
+    @property
+    def counted_stderr(self) -> dict[str, float | None]:
+        """The standard errors, under the name that ``TrialView`` has for them."""
+        return self.stderr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +78,14 @@ class TeacherView:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontView:
-    """``front.json``. ``seconds`` is the wall time of the study so far, where the study wrote it."""
+    """``front.json``.
+
+    Args:
+        winners_curse: Median ratio of the confirmed to the first value of the learned objective.
+        rank_fidelity: How well each share's order foretells the final one, the smallest share first.
+        budget_images: Images of a full training.
+        seconds: Wall time of the study so far, where the study wrote it.
+    """
 
     study: str
     objectives: list[ObjectiveView]
@@ -66,8 +96,11 @@ class FrontView:
     teacher: TeacherView | None = None
     points: list[PointView] = field(default_factory=list)
     knee: int | None = None
+    winners_curse: float | None = None
+    rank_fidelity: list[RungFidelity] = field(default_factory=list)
     finished: bool = False
     budget_trials: int | None = None
+    budget_images: int | None = None
     seconds: float | None = None
 
 
@@ -82,8 +115,30 @@ class Shortfall:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """An objective measured again after the search, with ``draws`` fresh draws of noise."""
+
+    value: float
+    stderr: float | None = None
+    draws: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What a trial measured at a rung."""
+
+    images: int
+    values: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialView:
-    """One line of ``trials.jsonl``: an ended trial."""
+    """One line of ``trials.jsonl``: an ended trial.
+
+    Args:
+        values, stderr: The first measurement; of a stopped trial at the share that it reached.
+        confirmed: What was measured again after the search, by objective.
+    """
 
     number: int
     state: Literal["complete", "failed", "rejected", "stopped"]
@@ -97,19 +152,30 @@ class TrialView:
     seconds: float | None = None
     stages: dict[str, float | None] = field(default_factory=dict)
     images: int | None = None
-    rungs: list[dict[str, Any]] = field(default_factory=list)
+    rungs: list[Reached] = field(default_factory=list)
+    confirmed: dict[str, Confirmation] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     path: str = ""
 
+    @property
+    def counted(self) -> dict[str, float | None]:
+        """The values that count: confirmed ones where there are any."""
+        return {**self.values, **{name: again.value for name, again in self.confirmed.items()}}
+
+    @property
+    def counted_stderr(self) -> dict[str, float | None]:
+        """The standard errors of the values that count."""
+        return {**self.stderr, **{name: again.stderr for name, again in self.confirmed.items()}}
+
     def value(self, objective: str) -> float:
-        """The measured value; only complete trials promise one for each objective of the study."""
-        value = self.values[objective]
+        """The value that counts; only complete trials promise one for each objective of the study."""
+        value = self.counted[objective]
         assert value is not None, f"trial {self.number} has no {objective}"
         return value
 
     def error(self, objective: str) -> float:
-        """The standard error; 0 where it is exact or not known."""
-        stderr = self.stderr.get(objective)
+        """The standard error of the value that counts; 0 where it is exact or not known."""
+        stderr = self.counted_stderr.get(objective)
         return stderr if stderr is not None and math.isfinite(stderr) else 0.0
 
 
@@ -126,7 +192,7 @@ class StudyViews:
         """Read both files. ``UserError`` when the folder is not a study or a file is damaged."""
         folder = Path(folder)
         if not is_study(folder):
-            raise UserError(_no_study(folder))
+            raise UserError(no_study(folder))
         front = _parsed(FrontView, _bytes_of(folder, FRONT_FILE), folder, FRONT_FILE)
         lines = _bytes_of(folder, TRIALS_FILE).splitlines()
         trials = [
@@ -142,6 +208,16 @@ class StudyViews:
     def complete(self) -> list[TrialView]:
         """Trials with a value for every objective, in the order of their numbers."""
         return sorted((trial for trial in self.trials if trial.state == "complete"), key=lambda trial: trial.number)
+
+    @property
+    def stopped(self) -> list[TrialView]:
+        """Trials that were stopped early: their values are those of the share that they reached, never full results."""
+        return sorted((trial for trial in self.trials if trial.state == "stopped"), key=lambda trial: trial.number)
+
+    @property
+    def eligible(self) -> list[TrialView]:
+        """Complete trials that may be points of the front: once any were measured again, only those."""
+        return [trial for trial in self.complete if trial.confirmed] or self.complete
 
     @property
     def learned(self) -> ObjectiveView:
@@ -162,80 +238,53 @@ class StudyViews:
         """The file ``name`` of a trial's (or the teacher's) folder, or None when it is not there."""
         place = self.folder / path / name
         if not place.resolve().is_relative_to(self.folder.resolve()):
-            raise UserError(_leads_out(self.folder, path))
+            raise UserError(leads_out(self.folder, path))
         return place if place.is_file() else None
 
     def _check(self) -> None:
         if not self.front.objectives:
-            raise UserError(_damaged(self.folder, FRONT_FILE, "it names no objective"))
+            raise UserError(damaged(self.folder, FRONT_FILE, "it names no objective"))
         names = [objective.name for objective in self.front.objectives]
         for point in self.front.points:
             _check_record(self.folder, FRONT_FILE, f"trial {point.trial}", point.path, point.values, names)
         for trial in self.trials:
-            needed = names if trial.state == "complete" else []
-            _check_record(self.folder, TRIALS_FILE, f"trial {trial.number}", trial.path, trial.values, needed)
-
-
-def is_study(folder: Path) -> bool:
-    """Whether both view files are there."""
-    return (folder / FRONT_FILE).is_file() and (folder / TRIALS_FILE).is_file()
+            who, needed = f"trial {trial.number}", names if trial.state == "complete" else []
+            _check_record(self.folder, TRIALS_FILE, who, trial.path, trial.values, needed)
+            _check_record(self.folder, TRIALS_FILE, who, trial.path, trial.counted, list(trial.confirmed))
 
 
 def _bytes_of(folder: Path, file: str) -> bytes:
     try:
         return (folder / file).read_bytes()
     except OSError as error:
-        raise UserError(_damaged(folder, file, error.strerror or str(error))) from error
+        raise UserError(damaged(folder, file, error.strerror or str(error))) from error
 
 
 def _check_record(folder: Path, file: str, who: str, path: str, values: dict[str, Any], needed: Sequence[str]) -> None:
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
-        raise UserError(_leads_out(folder, path))
+        raise UserError(leads_out(folder, path))
     for name in needed:
         value = values.get(name)
         if value is None or not math.isfinite(value):
-            raise UserError(_damaged(folder, file, f"{who} has {name} {value!r}, where a finite number must be"))
+            raise UserError(damaged(folder, file, f"{who} has {name} {value!r}, where a finite number must be"))
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Building one takes 100 times as long as reading a line with it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _parsed(kind: type[T], text: bytes, folder: Path, where: str) -> T:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_json(text)
+        # mypy takes a generic class for something that cannot be hashed.
+        return _adapter(kind).validate_json(text)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(_damaged(folder, where, f"{place}: {first['msg']}" if place else first["msg"])) from error
-
-
-def _damaged(folder: Path, where: str, fault: str) -> str:
-    return (
-        f"{folder / where} cannot be used: {fault}. It must be whole JSON as the study wrote it.\n"
-        f"It is only a view of study.db: `python -m search.run {folder / 'space.yaml'}` writes it again."
-    )
-
-
-def _leads_out(folder: Path, path: str) -> str:
-    return (
-        f"{folder}: the path {path!r} of a trial leads out of the study folder; only paths inside it are followed.\n"
-        f"`python -m search.run {folder / 'space.yaml'}` writes the view files again."
-    )
-
-
-def _no_study(folder: Path) -> str:
-    if not folder.is_dir():
-        what = "is a file, not a folder." if folder.exists() else "does not exist."
-    else:
-        what = f"has no {' and no '.join(name for name in (FRONT_FILE, TRIALS_FILE) if not (folder / name).is_file())}."
-    inside = _studies_in(folder)
-    found = inside or _studies_in(folder.parent)
-    if found:
-        advice = f"Studies {'in it' if inside else 'beside it'}: {', '.join(str(study) for study in found)}."
-    else:
-        advice = "No study lies beside it either. Start one with `python -m search.run spaces/pruning_ratios.yaml`."
-    return f"{folder} {what} A study is a folder with {FRONT_FILE} and {TRIALS_FILE}. {advice}"
-
-
-def _studies_in(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if is_study(child))[:10] if folder.is_dir() else []
+        raise UserError(damaged(folder, where, f"{place}: {first['msg']}" if place else first["msg"])) from error

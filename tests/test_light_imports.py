@@ -22,7 +22,9 @@ def test_all_pieces_are_found_without_a_heavy_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["search.run", "search.best", "search.explore", "search.export", "trainers.full"])
+@pytest.mark.parametrize(
+    "command", ["search.run", "search.best", "search.explore", "search.export", "search.simulate", "trainers.full"]
+)
 def test_help_says_what_the_command_does(command: str) -> None:
     begun = time.monotonic()
     done = subprocess.run([sys.executable, "-m", command, "--help"], capture_output=True, text=True)

@@ -48,3 +48,8 @@ def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
         return TrainingState(int(progress["stage"]), int(progress["images"]), files.unpacked(model, metadata), tensors)
     except (SafetensorError, UserError, KeyError, TypeError, ValueError):
         return None
+
+
+def drop_state(folder: Path) -> None:
+    """Remove the state in ``folder``, where there is one."""
+    (folder / _FILE).unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from search.report.candidate import short
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from search.best import Answer
     from search.views import PointView, StudyViews, TrialView
+
+_FEW = 6  # trials that a sentence names
 
 
 def show(views: StudyViews, answer: Answer, console: Console) -> None:
@@ -35,15 +37,32 @@ def sentences(views: StudyViews, answer: Answer) -> Iterable[str]:
         yield f"No trial fits the budget. Nearest is trial {miss.number}: {_outside(answer)}."
         yield f"To take it: {export_command(views, miss)}"
         return
-    if answer.is_tied and answer.runner_up is not None:
+    if not answer.best.confirmed and len(views.eligible) < len(views.complete):
         yield (
-            f"Trials {answer.best.number} and {answer.runner_up.number} are tied at this sample count: "
-            f"their {learned} differs by less than 2 combined standard errors."
+            f"No trial that was measured again fits. Trial {answer.best.number} was measured once, during the search, "
+            f"so its {learned} may be luck."
+        )
+    if answer.tied:
+        tied = listed([trial.number for trial in (answer.best, *answer.tied)])
+        yield (
+            f"Trials {tied} are tied at this sample count: "
+            f"their {learned} is within 2 combined standard errors of the best."
         )
     if miss is not None:
         yield f"Nearest miss: trial {miss.number} has a better {learned}, but {_outside(answer)}."
     yield f"Folder: {views.folder / answer.best.path}"
     yield f"Export: {export_command(views, answer.best)}"
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Trials as a sentence has them, the first few.
+
+    >>> listed([17]), listed([17, 22]), listed([17, 22, 30]), listed(range(9))
+    ('17', '17 and 22', '17, 22 and 30', '0, 1, 2, 3, 4, 5 and 3 more')
+    """
+    shown = [str(number) for number in numbers[:_FEW]]
+    shown += [f"{len(numbers) - _FEW} more"] if len(numbers) > _FEW else []
+    return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
 
 
 def export_command(views: StudyViews, trial: PointView | TrialView) -> str:

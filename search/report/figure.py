@@ -14,8 +14,10 @@ from typing import Any
 
 from search.report.axes import axis, title_of
 from search.report.candidate import short
-from search.report.number import number, with_error
+from search.report.cards import objective_value, reached, tie
+from search.report.number import number
 from search.report.palette import LIGHT
+from search.report.plot import layout, line, ring
 from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
 Figure = dict[str, Any]
@@ -30,38 +32,38 @@ def figure(views: StudyViews, cost: ObjectiveView) -> Figure:
     """The learned objective against ``cost``; ``plotly.graph_objects.Figure`` takes it as it is."""
     learned = views.learned
     on_front = {point.trial for point in views.front.points}
-    faint = [trial for trial in views.complete if trial.number not in on_front]
+    eligible = {trial.number for trial in views.eligible}
+    dominated = [trial for trial in views.eligible if trial.number not in on_front]
+    once = [trial for trial in views.complete if trial.number not in eligible]
+    stopped = [trial for trial in views.stopped if _is_placed(trial, cost) and _is_placed(trial, learned)]
     knee = [point for point in views.front.points if point.trial == views.front.knee]
     traces = [
-        _points(views, cost, faint, role="dominated", symbol="circle-open", size=7),
+        _points(views, cost, dominated, role="dominated", symbol="circle-open", size=7),
+        _points(views, cost, once, role="once", symbol="square-open", size=7),
+        _points(views, cost, stopped, role="stopped", symbol="x-open", size=7, is_full=False),
         _steps(views, cost),
         _points(views, cost, views.front.points, role="front", symbol="circle", size=10),
         _points(views, cost, knee, role="knee", symbol="diamond-open", size=24, is_silent=True),
         _teacher(views, cost),
-        _points(views, cost, [], role="chosen", symbol="circle-open", size=17, is_silent=True),
+        ring(),
     ]
-    xs, ys = _shown(traces, "x"), _shown(traces, "y")
     limits = views.front.limits
-    layout = {
-        "xaxis": axis(cost, xs, limit=limits.get(cost.name)),
-        "yaxis": axis(learned, ys, limit=limits.get(learned.name)),
-        "shapes": [*_limit_line(limits.get(cost.name), "x"), *_limit_line(limits.get(learned.name), "y")],
-        "margin": {"l": 58, "r": 14, "t": 10, "b": 50},
-        "showlegend": False,
-        "hovermode": "closest",
-        "hoverlabel": {"align": "left"},
-        "height": 340,
-    }
-    return {"data": traces, "layout": layout}
+    full = [trace for trace in traces if trace["meta"] != "stopped"]
+    shapes = [*_limit_line(limits.get(cost.name), "x"), *_limit_line(limits.get(learned.name), "y")]
+    # What a small share measures lies far from full results: it is off until asked for, and then has its own axes.
+    meta = {"with_stopped": _axes(views, cost, traces)}
+    return {"data": traces, "layout": {**layout(_axes(views, cost, full), shapes=shapes), "meta": meta}}
 
 
 def hover_text(views: StudyViews, point: PointView | TrialView) -> str:
     """The trial, its values and its candidate, one under the other, in plotly's small markup."""
     lines = [f"<b>Trial {point.number}</b>"]
+    if isinstance(point, TrialView) and point.state == "stopped":
+        lines.append(f"<i>stopped early: {reached(views, point)}</i>")
     for objective in (views.learned, *views.costs):
-        value = with_error(point.values.get(objective.name), point.stderr.get(objective.name))
-        lines.append(html.escape(f"{title_of(objective)}: {value} {objective.unit}".rstrip(), quote=False))
-    wrapped = textwrap.wrap(short(point.candidate), 46, max_lines=8)
+        said = f"{title_of(objective)}: {objective_value(point, objective)}"
+        lines.append(html.escape(said, quote=False))
+    wrapped = [*textwrap.wrap(tie(point) or "", 46), *textwrap.wrap(short(point.candidate), 46, max_lines=8)]
     return "<br>".join([*lines, *(html.escape(line, quote=False) for line in wrapped)])
 
 
@@ -74,20 +76,29 @@ def _points(
     symbol: str,
     size: int,
     is_silent: bool = False,
+    is_full: bool = True,
 ) -> dict[str, Any]:
     name = views.learned.name
-    errors = [_error(point.stderr, name) for point in points]
+    errors = [_error(point.counted_stderr, name) for point in points]
+    # A point that may be on the front by chance is hollow, with a dot.
+    tied = symbol + "-open-dot"
     hover = {"hoverinfo": "skip"} if is_silent else {"hovertemplate": "%{text}<extra></extra>"}
     return {
         "type": "scatter",
         "mode": "markers",
         "meta": role,
         "x": [_at(point, cost) for point in points],
-        "y": [point.values[name] for point in points],
-        "customdata": [point.number for point in points],
+        "y": [point.counted[name] for point in points],
+        # Only full results can be chosen.
+        "customdata": [point.number for point in points] if is_full else [],
         "text": [] if is_silent else [hover_text(views, point) for point in points],
         "error_y": {"array": errors, "visible": any(errors) and not is_silent, "width": 0, "thickness": 1.3},
-        "marker": {"symbol": symbol, "size": size, "color": LIGHT[role], "line": {"width": 2 if is_silent else 1.3}},
+        "marker": {
+            "symbol": [tied if not is_silent and tie(point) else symbol for point in points] or symbol,
+            "size": size,
+            "color": LIGHT[role],
+            "line": {"width": 2 if is_silent else 1.3},
+        },
         **hover,
     }
 
@@ -106,15 +117,7 @@ def _steps(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
         if not ys or sign[views.learned.goal] * (point.values[name] - ys[-1]) < 0:
             xs.append(_at(point, cost))
             ys.append(point.values[name])
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "meta": "steps",
-        "x": xs,
-        "y": ys,
-        "line": {"shape": "hv", "width": 1.6, "color": LIGHT["steps"]},
-        "hoverinfo": "skip",
-    }
+    return line("steps", xs, ys, shape="hv", width=1.6)
 
 
 def _teacher(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
@@ -142,14 +145,28 @@ def _limit_line(limit: float | None, side: str) -> list[dict[str, Any]]:
         return []
     across = {"x": {"xref": "x", "yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}}
     along = {"y": {"xref": "paper", "yref": "y", "x0": 0, "x1": 1, "y0": limit, "y1": limit}}
-    line = {"dash": "dash", "width": 1.4, "color": LIGHT["limit"]}
-    return [{"type": "line", "layer": "below", "line": line, **(across | along)[side]}]
+    style = {"dash": "dash", "width": 1.4, "color": LIGHT["limit"]}
+    return [{"type": "line", "layer": "below", "line": style, **(across | along)[side]}]
 
 
 def _at(point: PointView | TrialView, cost: ObjectiveView) -> float:
-    value = point.values[cost.name] if cost.name else point.number
+    value = point.counted[cost.name] if cost.name else point.number
     assert value is not None, "points on a figure are complete"
     return value
+
+
+def _is_placed(trial: TrialView, objective: ObjectiveView) -> bool:
+    """Whether a trial without full results has a value to be drawn at."""
+    value = trial.counted.get(objective.name) if objective.name else trial.number
+    return value is not None and math.isfinite(value)
+
+
+def _axes(views: StudyViews, cost: ObjectiveView, traces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    limits = views.front.limits
+    return {
+        "xaxis": axis(cost, _shown(traces, "x"), limit=limits.get(cost.name)),
+        "yaxis": axis(views.learned, _shown(traces, "y"), limit=limits.get(views.learned.name)),
+    }
 
 
 def _error(stderr: Mapping[str, float | None], name: str) -> float:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from search.report.cards import cards, strip_image
 from search.report.embedded import embedded_strips
-from search.report.figure import figures
+from search.report.figure import Figure, figures
+from search.report.foretell import foretelling, foretelling_figure
 from search.report.markup import Html, element, joined, json_element
 from search.report.palette import DARK, LIGHT
 from search.report.script import SCRIPT
-from search.report.sections import front_rows, nothing_yet, shortfalls, state, troubles, warnings
+from search.report.sections import (
+    curse,
+    front_rows,
+    nothing_yet,
+    shortfalls,
+    state,
+    stopped_early,
+    troubles,
+    warnings,
+)
 from search.report.style import style_sheet
 from search.report.table import largest_first
 from search.views import StudyViews
@@ -45,14 +56,19 @@ def page(views: StudyViews) -> str:
     pictures = embedded_strips(views, [_TEACHER, *[point.path for point in points], *others])
     plotly = Html((resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
     has_figures = bool(views.complete)
+    fronts = figures(views) if has_figures else []
+    foretold = foretelling_figure(views)
     body = [
         _header(views),
         warnings(views),
         state(views),
-        _front(views, pictures) if has_figures else nothing_yet(views),
-        *[section for section in (troubles(views), shortfalls(views)) if section],
+        _front(views, pictures, fronts) if has_figures else nothing_yet(views),
+        foretelling(views, figure=len(fronts)),
+        *[section for section in (stopped_early(views), troubles(views), shortfalls(views)) if section],
         cards(views, pictures),
-        json_element("figures", {"figures": figures(views) if has_figures else [], "chosen": _first_chosen(views)}),
+        json_element(
+            "figures", {"figures": [*fronts, *([foretold] if foretold else [])], "chosen": _first_chosen(views)}
+        ),
         Html(f"<script>{plotly}</script><script>{SCRIPT}</script>") if has_figures else None,
     ]
     return Html("<!doctype html>\n") + element(
@@ -60,7 +76,7 @@ def page(views: StudyViews) -> str:
         element(
             "head",
             element("meta", charset="utf-8"),
-            element("meta", http_equiv="Content-Security-Policy", content=_policy(plotly, SCRIPT)),
+            element("meta", http_equiv="Content-Security-Policy", content=policy(plotly, SCRIPT)),
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("meta", name="color-scheme", content="light dark"),
             element("link", rel="icon", href="data:,"),
@@ -82,8 +98,8 @@ def _header(views: StudyViews) -> Html:
     )
 
 
-def _front(views: StudyViews, pictures: dict[str, str]) -> Html:
-    panels = [element("div", class_="panel", data_figure=index) for index in range(len(figures(views)))]
+def _front(views: StudyViews, pictures: dict[str, str], fronts: Sequence[Figure]) -> Html:
+    panels = [element("div", class_="panel", data_figure=index) for index in range(len(fronts))]
     teacher = pictures.get(_TEACHER)
     side = element(
         "aside",
@@ -91,19 +107,21 @@ def _front(views: StudyViews, pictures: dict[str, str]) -> Html:
         element("div", element("h4", "Teacher, same noise"), strip_image("the teacher", teacher)) if teacher else None,
         aria_label="The chosen trial",
     )
-    charts = element("div", _legend(views), element("div", *panels, class_="panels"), class_="charts")
+    charts = element("div", _legend(views, fronts), element("div", *panels, class_="panels"), class_="charts")
     if not views.front.points:
         return joined(nothing_yet(views), element("section", charts, side, class_="explore"))
     return joined(
         element("section", charts, side, class_="explore"),
         element("h2", "The front, from the largest model to the smallest"),
+        curse(views),
         front_rows(views, pictures, teacher),
     )
 
 
-def _legend(views: StudyViews) -> Html:
-    entries = [("front", "●", "on the front"), ("steps", "━", "best for this cost alone")]
-    entries += [("dominated", "○", "dominated")]
+def _legend(views: StudyViews, fronts: Sequence[Figure]) -> Html:
+    entries = [("front", "●", "on the front")]
+    entries += [("front", "⊙", "on it, but tied")] if any(point.tied for point in views.front.points) else []
+    entries += [("steps", "━", "best for this cost alone")]
     entries += [("knee", "◇", "knee")] if views.front.knee is not None else []
     entries += [("teacher", "★", "teacher")] if views.front.teacher else []
     entries += [("limit", "╌", "limit")] if views.front.limits else []
@@ -111,7 +129,32 @@ def _legend(views: StudyViews) -> Html:
         element("li", element("span", mark, class_=role, aria_hidden="true"), name) for role, mark, name in entries
     ]
     note = element("li", "bars: ± 1 standard error")
-    return element("ul", *items, note, class_="legend")
+    return element("ul", *items, note, *_switches(views, fronts), class_="legend")
+
+
+def _switches(views: StudyViews, fronts: Sequence[Figure]) -> list[Html]:
+    """Legend entries of the faint trials, which show and hide them."""
+    drawn = {trace["meta"] for figure in fronts for trace in figure["data"] if trace["x"]}
+    entries = [
+        ("dominated", "○", "dominated", True),
+        ("once", "□", "measured once, so not on the front", True),
+        ("stopped", "✕", "stopped early, at what they measured then", False),
+    ]
+    return [
+        element(
+            "li",
+            element(
+                "button",
+                element("span", mark, class_=role, aria_hidden="true"),
+                name,
+                type="button",
+                data_role=role,
+                aria_pressed="true" if is_on else "false",
+            ),
+        )
+        for role, mark, name, is_on in entries
+        if role in drawn
+    ]
 
 
 def _first_chosen(views: StudyViews) -> int | None:
@@ -121,7 +164,7 @@ def _first_chosen(views: StudyViews) -> int | None:
     return first.number if first else None
 
 
-def _policy(*scripts: str) -> str:
+def policy(*scripts: str) -> str:
     """Only these scripts run and nothing is fetched: a second wall behind the escaping."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts

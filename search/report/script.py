@@ -10,6 +10,7 @@ SCRIPT = """
   const panels = [...document.querySelectorAll("[data-figure]")];
   const rows = new Map([...document.querySelectorAll("tr[data-trial]")].map((row) => [Number(row.dataset.trial), row]));
   const narrow = matchMedia("(max-width: 640px)");
+  const switches = [...document.querySelectorAll("[data-role]")];
   let pinned = page.chosen;
   let shown = null;
 
@@ -17,10 +18,12 @@ SCRIPT = """
 
   const coloured = (trace) => {
     const own = colour(trace.meta);
+    const control = switches.find((found) => found.dataset.role === trace.meta);
     const marker = trace.marker && { ...trace.marker, color: own, line: { ...trace.marker.line, color: own } };
-    if (trace.meta === "front" || trace.meta === "teacher") marker.line.color = colour("page");
+    if (/^(front|teacher|share)/.test(trace.meta)) marker.line.color = colour("page");
     return {
       ...trace,
+      visible: !control || control.ariaPressed === "true",
       ...(marker && { marker, error_y: { ...trace.error_y, color: own } }),
       ...(trace.line && { line: { ...trace.line, color: own } }),
     };
@@ -34,12 +37,17 @@ SCRIPT = """
     fixedrange: narrow.matches,
   });
 
+  const axesOf = (figure) => {
+    const isWide = switches.some((found) => found.dataset.role === "stopped" && found.ariaPressed === "true");
+    return isWide && figure.layout.meta ? figure.layout.meta.with_stopped : figure.layout;
+  };
+
   const layoutOf = (figure, panel) => ({
     ...figure.layout,
     height: panel.clientHeight,
     font: { family: getComputedStyle(document.body).fontFamily, color: colour("text") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    xaxis: themed(figure.layout.xaxis), yaxis: themed(figure.layout.yaxis),
+    xaxis: themed(axesOf(figure).xaxis), yaxis: themed(axesOf(figure).yaxis),
     shapes: figure.layout.shapes.map((shape) => ({ ...shape, line: { ...shape.line, color: colour("limit") } })),
     hoverlabel: {
       ...figure.layout.hoverlabel, bgcolor: colour("surface"), bordercolor: colour("line"),
@@ -49,13 +57,15 @@ SCRIPT = """
     dragmode: narrow.matches ? false : "zoom",
   });
 
+  // On the front's figures a trial has one place, beside its short trainings one for each.
   const place = (figure, trial) => {
+    const xs = [], ys = [];
     for (const trace of figure.data) {
-      if (trace.meta !== "front" && trace.meta !== "dominated") continue;
+      if (trace.hoverinfo === "skip" || !trace.customdata) continue;
       const index = trace.customdata.indexOf(trial);
-      if (index >= 0) return [[trace.x[index]], [trace.y[index]]];
+      if (index >= 0) { xs.push(trace.x[index]); ys.push(trace.y[index]); }
     }
-    return [[], []];
+    return [xs, ys];
   };
 
   const draw = () => Promise.all(panels.map((panel, index) => {
@@ -95,6 +105,11 @@ SCRIPT = """
     row.addEventListener("click", () => pin(trial));
     row.addEventListener("focus", () => pin(trial));
   });
+
+  switches.forEach((control) => control.addEventListener("click", () => {
+    control.ariaPressed = String(control.ariaPressed !== "true");
+    draw();
+  }));
 
   light(pinned);
   draw().then(() => panels.forEach((panel) => {

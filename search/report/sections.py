@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from search.report.answer import listed
 from search.report.axes import title_of, with_unit
 from search.report.candidate import short
-from search.report.cards import strip_image
+from search.report.cards import reached, strip_image, tie
 from search.report.markup import Html, element, joined
 from search.report.number import duration, number, with_error
 from search.report.table import largest_first
 from search.views import StudyViews, TrialView
 
-_STATES = ("complete", "failed", "rejected", "stopped")
+_STATES = ("complete", "stopped", "failed", "rejected")
 _FEW = 12  # rows of a table that are shown without being asked for
 
 
 def state(views: StudyViews) -> Html:
     """The study in a few figures."""
     counts: Counter[str] = Counter(trial.state for trial in views.trials)
-    budget = views.front.budget_trials
     told = ", ".join(f"{counts[name]} {name}" for name in _STATES if counts[name]) or "none has ended yet"
     # Rejected candidates broke a limit on known costs and were never trained: they cost no budget.
-    paid = len(views.trials) - counts["rejected"]
+    paid = [trial for trial in views.trials if trial.state != "rejected"]
     seconds = views.front.seconds
     spent = seconds if seconds is not None else sum(trial.seconds or 0.0 for trial in views.trials)
     tiles = [
-        ("Trials", f"{paid} of {budget}" if budget else str(paid), told),
+        ("Trials", f"{len(paid)}{_of_budget(views, paid)}", told),
         ("Front", str(len(views.front.points)), "models that no other equals or beats in all"),
         ("Hypervolume", number(views.front.hypervolume), "share of the region within the limits, 0 to 1"),
         ("Time", duration(spent), "wall time" if seconds is not None else "of all trials together"),
         ("Extractor", " and ".join(views.extractors) or "-", f"what measured {title_of(views.learned)}"),
     ]
     return element("dl", *[_tile(*tile) for tile in tiles], class_="tiles")
+
+
+def _of_budget(views: StudyViews, paid: Sequence[TrialView]) -> str:
+    budget, full = views.front.budget_trials, views.front.budget_images
+    if budget is None:
+        return ""
+    if not full or not views.stopped:
+        return f" of {budget}"
+    spent = sum(min(1.0, (trial.images or 0) / full) for trial in paid)
+    return f", worth {spent:.1f} of {budget} full ones"
 
 
 def warnings(views: StudyViews) -> Html | None:
@@ -46,6 +56,24 @@ def warnings(views: StudyViews) -> Html | None:
     return element("p", text, class_="warning", role="alert")
 
 
+def curse(views: StudyViews) -> Html | None:
+    """What measuring again did to the trials that led: the luckiest first values do not last."""
+    ratio = views.front.winners_curse
+    if ratio is None:
+        return None
+    change = round(100 * abs(ratio - 1))
+    moved = (
+        f"{'rose' if ratio > 1 else 'fell'} by {change} % in the median" if change else "stayed the same in the median"
+    )
+    count = len(views.eligible)
+    those = f"the {count} trials" if count > 1 else "the trial"
+    text = (
+        f"Measured again after the search with fresh noise, {title_of(views.learned)} of {those} that led {moved}. "
+        "The front is drawn from what was measured then, and no other trial may be on it."
+    )
+    return element("p", text, class_="quiet")
+
+
 def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | None) -> Html:
     """The front from the largest model to the smallest, under the teacher."""
     objectives = [views.learned, *views.costs]
@@ -53,8 +81,11 @@ def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | No
     rows = [_teacher_row(views, teacher)] if views.front.teacher else []
     for point in largest_first(views):
         mark = element("span", "knee", class_="badge knee") if point.trial == views.front.knee else None
+        tied = (
+            element("span", f"tied with {listed(point.tied)}", class_="badge", title=tie(point)) if point.tied else None
+        )
         cells = [
-            joined(element("b", str(point.trial)), Html(" "), mark),
+            joined(element("b", str(point.trial)), Html(" "), mark, Html(" "), tied),
             strip_image(f"trial {point.trial}", pictures.get(point.path)),
             *[with_error(point.values.get(item.name), point.stderr.get(item.name)) for item in objectives],
             short(point.candidate),
@@ -65,9 +96,31 @@ def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | No
     return _table(headings, rows, class_="front")
 
 
+def stopped_early(views: StudyViews) -> Html | None:
+    """Trials that were stopped early, with what they measured at the share that they reached."""
+    if not views.stopped:
+        return None
+    learned = views.learned
+    headings = ["Trial", "Trained to", f"{with_unit(learned)} there", "Reason", "Candidate"]
+    rows = [
+        _row(
+            headings,
+            [
+                str(trial.number),
+                reached(views, trial),
+                with_error(trial.values.get(learned.name), trial.stderr.get(learned.name)),
+                trial.reason or "no reason kept",
+                short(trial.candidate),
+            ],
+        )
+        for trial in views.stopped
+    ]
+    return _folded(f"Stopped early ({len(rows)})", _table(headings, rows), is_open=len(rows) <= _FEW)
+
+
 def troubles(views: StudyViews) -> Html | None:
-    """Trials that gave no point, with their reasons."""
-    ended = [trial for trial in views.trials if trial.state != "complete"]
+    """Trials that failed or were turned away, with their reasons."""
+    ended = [trial for trial in views.trials if trial.state in ("failed", "rejected")]
     if not ended:
         return None
     headings = ["Trial", "State", "Reason", "Candidate"]

@@ -43,12 +43,21 @@ dl, dd { margin: 0; }
 .legend span { display: inline-block; margin-right: 6px; font-size: 15px; }
 .legend .front, .legend .steps { color: var(--front); } .legend .dominated { color: var(--dominated); }
 .legend .knee { color: var(--knee); } .legend .teacher { color: var(--teacher); }
-.legend .limit { color: var(--limit); }
+.legend .once { color: var(--once); } .legend .stopped { color: var(--stopped); }
+.legend .limit { color: var(--limit); } .legend .same { color: var(--same); }
+.legend .share0 { color: var(--share0); } .legend .share1 { color: var(--share1); }
+.legend .share2 { color: var(--share2); } .legend .share3 { color: var(--share3); }
+.legend button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
+  text-decoration: underline dotted; text-underline-offset: 3px; }
+.legend button::after { content: ": hide"; } .legend button[aria-pressed=false]::after { content: ": show"; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 14px 24px; }
 .panel { min-width: 0; height: 340px; overflow: hidden; }
 .panel .modebar { opacity: 0; transition: opacity .15s; }
 .panel:hover .modebar, .panel:focus-within .modebar { opacity: 1; }
-.panel:first-child { grid-column: 1 / -1; }
+.panels .panel:first-child { grid-column: 1 / -1; }
+.foretell { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 14px 32px; }
+.foretell div > ul:not(.legend) { margin: 0 0 12px; padding-left: 18px; }
+.foretell div > ul:not(.legend) li + li { margin-top: 6px; }
 aside { position: sticky; top: 20px; align-self: start; max-height: calc(100vh - 40px); overflow: auto;
   background: var(--surface); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px 20px; }
 aside dl div { display: flex; justify-content: space-between; gap: 16px; padding: 3px 0; }
@@ -83,7 +92,7 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
   margin: 20px 0; }
 .empty { border-color: var(--front); }
 @media (max-width: 980px) {
-  .explore { grid-template-columns: minmax(0, 1fr); }
+  .explore, .foretell { grid-template-columns: minmax(0, 1fr); }
   aside { position: static; max-height: none; }
 }
 @media (max-width: 640px) {

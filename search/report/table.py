@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def front_table(views: StudyViews) -> Table:
-    """The front from the largest model to the smallest, each with its candidate in short; the knee is marked."""
+    """The front from the largest model to the smallest, each with its candidate in short; knee and ties are marked."""
     from rich.text import Text
 
     table = _empty_table()
@@ -23,12 +23,15 @@ def front_table(views: StudyViews) -> Table:
     _add_objectives(table, views)
     table.add_column("candidate", overflow="fold")
     for point in largest_first(views):
-        mark = "* " if point.trial == views.front.knee else ""
+        mark = ("~" if point.tied else "") + ("*" if point.trial == views.front.knee else "")
         # Text, not str: a candidate's square brackets are not rich's markup.
-        cells = [f"{mark}{point.trial}", *_figures(views, point), short(point.candidate)]
+        cells = [f"{mark} {point.trial}".lstrip(), *_figures(views, point), short(point.candidate)]
         table.add_row(*[Text(cell) for cell in cells])
-    if views.front.knee is not None:
-        table.caption, table.caption_justify = "* the knee", "left"
+    marks = ["* the knee"] if views.front.knee is not None else []
+    if any(point.tied for point in views.front.points):
+        marks.append("~ tied: another does the same for no more, as far as was measured")
+    if marks:
+        table.caption, table.caption_justify = "\n".join(marks), "left"
     return table
 
 
@@ -77,6 +80,8 @@ def _add_objectives(table: Table, views: StudyViews) -> None:
 def _figures(views: StudyViews, point: PointView | TrialView) -> list[str]:
     # Standard errors of costs are left to the report, for the same 80 columns.
     return [
-        with_error(point.values.get(objective.name), point.stderr.get(objective.name) if objective.learned else None)
+        with_error(
+            point.counted.get(objective.name), point.counted_stderr.get(objective.name) if objective.learned else None
+        )
         for objective in (views.learned, *views.costs)
     ]

@@ -21,7 +21,7 @@ from search.samplers._prospect import Prospect
 Array = NDArray[np.float64]
 
 _ROUNDS = (0.3, 0.2, 0.12, 0.06, 0.03)
-_CHILDREN = 200
+_CHILDREN = 120
 _PARENTS = 12
 _FEWEST = 4
 """Candidates with a result before anything is concluded from them."""

@@ -7,7 +7,7 @@ logarithm for a log knob) or the number of its choice; NaN where the candidate d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -72,11 +72,15 @@ class KnobSpace:
                     rows[row, column] = _position(distribution, candidate[name])
         return rows
 
+    @cached_property
+    def _values_at(self) -> list[Callable[[float], Any]]:
+        return [_value_at(self.distributions[name]) for name in self.names]
+
     def candidate(self, row_D: Array) -> dict[str, Any]:
         """The knobs that a row has, with their values."""
         return {
-            name: _value(self.distributions[name], position)
-            for name, position in zip(self.names, row_D, strict=True)
+            name: value_at(position)
+            for name, value_at, position in zip(self.names, self._values_at, row_D.tolist(), strict=True)
             if not math.isnan(position)
         }
 
@@ -171,17 +175,25 @@ def _position(distribution: BaseDistribution, value: Any) -> float:
     return (number - low) / (high - low) if high > low else 0.5
 
 
-def _value(distribution: BaseDistribution, position: float) -> Any:
+def _value_at(distribution: BaseDistribution) -> Callable[[float], Any]:
+    """What turns positions into values of this knob."""
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(position)]
+        choices = distribution.choices
+        return lambda position: choices[int(position)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = _ends(distribution)
-    number = low + position * (high - low)
-    number = math.exp(number) if distribution.log else number
-    number = min(max(number, distribution.low), distribution.high)
-    if distribution.step is not None and not distribution.log:
-        number = distribution.low + round((number - distribution.low) / distribution.step) * distribution.step
-    return round(number) if isinstance(distribution, IntDistribution) else float(number)
+    first, last, step, is_log = distribution.low, distribution.high, distribution.step, distribution.log
+    is_stepped = step is not None and not is_log
+    as_written: Callable[[float], Any] = round if isinstance(distribution, IntDistribution) else float
+
+    def value_at(position: float) -> Any:
+        number = low + position * (high - low)
+        number = min(max(math.exp(number) if is_log else number, first), last)
+        if is_stepped:
+            number = first + round((number - first) / step) * step  # type: ignore[operator]
+        return as_written(number)
+
+    return value_at
 
 
 def _snapped(distribution: BaseDistribution, positions_N: Array) -> Array:

@@ -24,6 +24,9 @@ _MARGIN = 0.1
 _LEAST_SUCCESS = 0.02
 _PAIRS_TO_JUDGE = 8
 """Full trainings before it is judged whether the small shares help to foresee them."""
+_PRIOR_ERROR = 0.05
+_PRIOR_ERRORS = 3
+"""The relative error of a foretold cost before it is known, and how many measurements that is worth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class Prospect:
     Args:
         learned: Column of each process; the first is the one that budgets seek.
         known: Columns that ``allowed`` computes.
+        errors: Of each known column, by which factor its logarithm is off: mean and standard deviation; 0, 0 is exact.
         budgets: Bounds on what is spent, and the best within each.
         success: Probability that a candidate gives a result; None while none has failed.
     """
@@ -42,6 +46,7 @@ class Prospect:
     is_log: Sequence[bool]
     learned: Sequence[int]
     known: Sequence[int]
+    errors: Sequence[tuple[float, float]]
     budgets: Budgets
     success: GaussianProcess | None
 
@@ -61,6 +66,7 @@ class Prospect:
             is_log=is_log,
             learned=learned,
             known=known,
+            errors=_errors(history, allowed, known),
             budgets=_budgets(history, allowed, learned, known, limits_M, seed=seed),
             success=_success(history, allowed),
         )
@@ -80,7 +86,7 @@ class Prospect:
             mean, sd = process.predict(features)
             found.append(Belief(mean_C=mean, sd_C=sd, is_log=log))
         costs = self.allowed.costs_NK(rows_CD)
-        return found + [Belief(mean_C=cost, sd_C=np.zeros(len(cost))) for cost in costs.T]
+        return found + [_foretold(cost, *error) for cost, error in zip(costs.T, self.errors, strict=True)]
 
     def with_running(self, rows_CD: Array) -> Prospect:
         """As if each running trial it had given what is expected of it: less is left to improve, nearby least."""
@@ -99,6 +105,7 @@ class Prospect:
             is_log=self.is_log,
             learned=self.learned,
             known=self.known,
+            errors=self.errors,
             budgets=self.budgets.after(points[np.isfinite(points).all(axis=1)]),
             success=self.success,
         )
@@ -107,6 +114,34 @@ class Prospect:
         if self.success is None:
             return np.ones(len(rows_CD))
         return np.clip(self.success.predict(self.allowed.space.features(rows_CD))[0], _LEAST_SUCCESS, 1.0)
+
+
+def _foretold(cost_C: Array, mean: float, sd: float) -> Belief:
+    if sd == 0:
+        return Belief(mean_C=cost_C, sd_C=np.zeros(len(cost_C)))
+    return Belief(mean_C=np.log(cost_C) + mean, sd_C=np.full(len(cost_C), sd), is_log=True)
+
+
+def _errors(history: History, allowed: Allowed, known: Sequence[int]) -> list[tuple[float, float]]:
+    """How what was measured differs from what was foretold (a latency, say), as logarithms: mean and deviation."""
+    full = history.full
+    if not full or not known:
+        return [(0.0, 0.0)] * len(known)
+    foretold_NK = allowed.costs_NK(allowed.space.rows([observation.candidate for observation in full]))
+    measured_NK = np.array([observation.values for observation in full])[:, list(known)]
+    return [_error(*columns) for columns in zip(foretold_NK.T, measured_NK.T, strict=True)]
+
+
+def _error(foretold_N: Array, measured_N: Array) -> tuple[float, float]:
+    is_told = np.isfinite(foretold_N) & (foretold_N > 0) & (measured_N > 0)
+    if not is_told.all() or np.allclose(foretold_N, measured_N, rtol=1e-6, atol=0):
+        return 0.0, 0.0
+    logs = np.log(measured_N / foretold_N)
+    weight = len(logs) / (len(logs) + _PRIOR_ERRORS)
+    mean = float(weight * np.median(logs))
+    # The median of absolute deviations: one measurement beside a busy neighbour must not count as the rule.
+    spread = 1.4826 * float(np.median(np.abs(logs - mean)))
+    return mean, math.sqrt(weight * spread**2 + (1 - weight) * _PRIOR_ERROR**2)
 
 
 def _success(history: History, allowed: Allowed) -> GaussianProcess | None:

@@ -1,4 +1,4 @@
-"""A finished study of a tiny space on real digits, shared by the end-to-end tests."""
+"""A finished study of a tiny space on real digits, weak trials stopped early, shared by the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ recipe:
 objectives: [{fid: {extractor: labels, samples: 200}}, size_mb, macs_g, latency_ms]
 limits: {fid: 100_000, latency_ms: 10_000, macs_g: 1}
 constraints: ["prune.ratio.mid >= prune.ratio.up_0"]
-budget: {trials: 4, images: {min: 4_000, max: 12_000}}
-sampler: {tpe: {seed: 5}}
+budget: {trials: 5, images: {min: 4_000, max: 12_000}}
+confirm: 2
+sampler: {budget_ei: {seed: 5, startup_trials: 4}}
 """
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, cache: Cache) -> Path:
-    """A folder with the space and its study of four trials, run in this process."""
+    """A folder with the space and its study of five full trainings' worth, run in this process."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "tiny.yaml").write_text(SPACE)
     before = Path.cwd()

@@ -548,6 +548,7 @@ def test_ctrl_c_keeps_what_is_measured_and_prints_how_to_go_on(tmp_path, cache, 
 
 
 def completed(study: Path) -> dict[int, dict[str, Any]]:
-    """The complete trials by number."""
-    records = [json.loads(line) for line in (study / "trials.jsonl").read_text().splitlines()]
+    """The complete trials by number, apart from what was measured again when the search had ended."""
+    lines = [json.loads(line) for line in (study / "trials.jsonl").read_text().splitlines()]
+    records = [{**line, "confirmed": None} for line in lines]
     return {record["number"]: record for record in records if record["state"] == "complete"}

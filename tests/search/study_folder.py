@@ -3,12 +3,14 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from search.front import hypervolume, knee, non_dominated
+from search.front_file import front_json
+from search.record import Record
 
 OBJECTIVES = [
     {"name": "fid", "goal": "min", "unit": "", "title": "FID (digits-cnn-64d)", "learned": True},
@@ -22,46 +24,53 @@ NAMES = [str(objective["name"]) for objective in OBJECTIVES]
 EXTRACTOR = "digits-cnn-64d-3f9a1c"
 
 
-def study_folder(folder: Path, *, trials: int = 24, seed: int = 0) -> Path:
+RUNGS = (2_667, 8_000, 24_000)
+
+
+def study_folder(folder: Path, *, trials: int = 24, seed: int = 0, confirmed: bool = False) -> Path:
     """A finished study with every kind of trial in it, teacher's pictures included."""
     generator = np.random.default_rng(seed)
     records = [_trial(number, generator) for number in range(trials)]
+    if confirmed:
+        _confirm(records, generator)
     for record in records:
         if record["state"] in ("complete", "stopped"):
             write_strip(folder / record["path"] / "samples.webp", noise=record["values"]["fid"] / 250, seed=seed)
     write_strip(folder / "teacher" / "samples.webp", noise=0.04, seed=seed)
-    return write_views(folder, records)
+    return write_views(folder, records, rungs=RUNGS)
 
 
-def write_views(folder: Path, records: list[dict[str, Any]], **changes: Any) -> Path:
+def write_views(
+    folder: Path, records: list[dict[str, Any]], *, rungs: tuple[int, ...] = (8_000, 24_000), **changes: Any
+) -> Path:
     """Both view files for ``records``; ``changes`` replace keys of front.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    complete = [record for record in records if record["state"] == "complete"]
-    inside = [record for record in complete if all(record["values"][name] <= LIMITS[name] for name in LIMITS)]
-    values = np.array([[record["values"][name] for name in NAMES] for record in inside]).reshape(-1, len(NAMES))
-    points = [record for record, is_front in zip(inside, non_dominated(values), strict=True) if is_front]
-    reference = np.array([LIMITS[name] for name in NAMES])
-    middle = knee(values, reference, is_log_M=[True, False, False, False])
-    front = {
-        "study": folder.name,
-        "question": "Which blocks of a digits DDPM can lose channels, and in how few bits can the rest be stored?",
-        "objectives": OBJECTIVES,
-        "reference": list(reference),
-        "limits": LIMITS,
-        "hypervolume": hypervolume(values / reference, np.ones(len(NAMES))),
-        "teacher": {"values": TEACHER, "stderr": {"fid": 0.3}},
-        "points": [
-            {"trial": record["number"], **{key: record[key] for key in ("values", "stderr", "candidate", "path")}}
-            for record in points
-        ],
-        "knee": None if middle is None else inside[middle]["number"],
-        "finished": True,
-        "budget_trials": len(records),
-        **changes,
-    }
+    front = {**front_of(folder.name, records, rungs=rungs), **changes}
     (folder / "front.json").write_text(json.dumps(front))
     (folder / "trials.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return folder
+
+
+def front_of(name: str, records: list[dict[str, Any]], *, rungs: tuple[int, ...] = (8_000, 24_000)) -> dict[str, Any]:
+    """What the program writes to front.json for ``records``."""
+    objectives = [
+        SimpleNamespace(goal=given["goal"], unit=given["unit"], title=given["title"], is_learned=given["learned"])
+        for given in OBJECTIVES
+    ]
+    space = SimpleNamespace(
+        objectives=objectives,
+        question="Which blocks of a digits DDPM can lose channels, and in how few bits can the rest be stored?",
+        budget=SimpleNamespace(trials=len(records), images=rungs[-1], rungs=rungs),
+    )
+    study: Any = SimpleNamespace(
+        folder=Path(name),
+        space=space,
+        names=NAMES,
+        limits=LIMITS,
+        teacher={"values": TEACHER, "stderr": {"fid": 0.3}},
+        is_finished=lambda: True,
+    )
+    return front_json(study, [Record(**record) for record in records], seconds=321.0)
 
 
 def trial(number: int, fid: float = 30.0, size_mb: float = 0.5, **changes: Any) -> dict[str, Any]:
@@ -119,12 +128,27 @@ def _trial(number: int, generator: np.random.Generator) -> dict[str, Any]:
         "latency_ms": TEACHER["latency_ms"] * steps / 16 * (0.25 + 0.75 * kept) * (1.12 if bits < 32 else 1),
     }
     achieved = [{"what": "prune down_0", "asked": 0.31, "achieved": 0.25, "note": "norm groups of 8 channels"}]
-    record = trial(number, candidate=candidate, values=values, stderr={"fid": 0.02 * fid, "latency_ms": 0.2})
+    low, middle = (fid * factor * math.exp(generator.normal(0, noise)) for factor, noise in ((1.9, 0.2), (1.3, 0.08)))
+    rungs = [{"images": images, "values": {"fid": at}} for images, at in zip(RUNGS[:-1], (low, middle), strict=True)]
+    stderr = {"fid": 0.02 * fid, "latency_ms": 0.2}
+    record = trial(number, candidate=candidate, values=values, stderr=stderr, rungs=rungs)
     record["achieved"] = achieved if number % 4 == 0 else []
     if number % 8 == 3:
-        record |= {"state": "stopped", "reason": "at 8,000 images its predicted FID 71 would not improve the front"}
+        reason = "stopped at 2,667 of 24,000 images: others promised more"
+        record |= {"state": "stopped", "reason": reason, "images": RUNGS[0], "rungs": rungs[:1]}
+        record["values"] = {**values, "fid": low}
     if number % 12 == 5:
         record |= {"state": "failed", "reason": "loss is nan after 9,216 images (distil)", "values": {}, "stderr": {}}
     if number % 12 == 10:
         record |= {"state": "rejected", "reason": "prune.ratio.mid 0.12 < prune.ratio.down_0 0.44", "values": {}}
     return record
+
+
+def _confirm(records: list[dict[str, Any]], generator: np.random.Generator) -> None:
+    """Measures the front and who is tied with it again: a little worse, as lucky first values become."""
+    points = front_of("first", records)["points"]
+    numbers = {number for point in points for number in (point["trial"], *point["tied"])}
+    for number in numbers:
+        first = records[number]["values"]["fid"]
+        again = {"value": first * math.exp(generator.normal(0.03, 0.03)), "stderr": 0.008 * first, "draws": 4}
+        records[number]["confirmed"] = {"fid": again}

@@ -67,7 +67,45 @@ def test_trials_off_the_front_are_asked_too(tmp_path):
 def test_tied_means_within_two_combined_errors(tmp_path, stderr, is_tied):
     assert (2 * math.hypot(stderr, stderr) >= 1.0) is is_tied
     records = [trial(number, fid=30.0 + number, stderr={"fid": stderr}) for number in range(2)]
-    assert best(StudyViews.open(write_views(tmp_path / "study", records)), {}).is_tied is is_tied
+    assert best(StudyViews.open(write_views(tmp_path / "study", records)), {}).tied == (
+        [StudyViews.open(tmp_path / "study").complete[1]] if is_tied else []
+    )
+
+
+def test_everyone_who_is_tied_is_named(tmp_path):
+    records = [trial(number, fid=fid) for number, fid in enumerate([31.2, 30.0, 33.0, 30.9])]
+    folder = write_views(tmp_path / "study", [*records, trial(4, fid=30.1, size_mb=2.0)])
+    assert [found.number for found in best(StudyViews.open(folder), {"size_mb": 1.0}).tied] == [3, 0]
+    done = run(folder, "--max", "size_mb=1")
+    assert "Trials 1, 3 and 0 are tied at this sample count" in done.stdout
+
+
+def confirmed(value):
+    return {"fid": {"value": value, "stderr": 0.1, "draws": 4}}
+
+
+def test_confirmed_values_count_and_come_before_first_ones(tmp_path):
+    records = [
+        trial(0, fid=25.0, confirmed=confirmed(28.0)),
+        trial(1, fid=26.0, confirmed=confirmed(26.5)),
+        trial(2, fid=20.0),
+        trial(3, fid=40.0, size_mb=0.1),
+    ]
+    views = StudyViews.open(write_views(tmp_path / "study", records))
+    answer = best(views, {})
+    assert (numbers(answer), list(answer.tied)) == ([1, 0, None], [])
+    assert answer.best.value("fid") == 26.5
+    told = json.loads(run(views.folder, "--json").stdout)
+    assert (told["values"]["fid"], told["stderr"]["fid"], told["confirmed"]) == (26.5, 0.1, True)
+
+
+def test_where_no_confirmed_trial_fits_the_others_are_asked_and_it_is_said(tmp_path):
+    records = [trial(0, fid=25.0, confirmed=confirmed(26.0)), trial(1, fid=40.0, size_mb=0.1)]
+    folder = write_views(tmp_path / "study", records)
+    assert numbers(best(StudyViews.open(folder), {"size_mb": 0.2})) == [1, None, 0]
+    said = "No trial that was measured again fits. Trial 1 was measured once"
+    assert said in run(folder, "--max", "size_mb=0.2").stdout
+    assert "measured once" not in run(folder, "--max", "size_mb=1").stdout
 
 
 def test_objectives_to_maximise_are_bounded_from_below(tmp_path):
@@ -90,7 +128,8 @@ def test_command_prints_one_json_object(folder):
     assert (answer["trial"], answer["path"], answer["values"]["fid"]) == (1, "trials/0001", 30.0)
     assert answer["runner_up"]["trial"] == 2
     assert answer["nearest_miss"]["excess"] == pytest.approx({"size_mb": 0.1})
-    assert (answer["tied"], answer["max"]) == (True, {"size_mb": 1.0, "latency_ms": 25.0})
+    assert (answer["tied"], answer["tied_with"]) == (True, [2])
+    assert answer["max"] == {"size_mb": 1.0, "latency_ms": 25.0}
 
 
 def test_json_says_null_when_nothing_fits(folder):
@@ -157,6 +196,15 @@ def test_complete_trial_without_a_number_is_refused(tmp_path, value):
         StudyViews.open(views)
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_confirmed_value_that_is_no_number_is_refused(tmp_path, value):
+    record = trial(0, confirmed={"fid": {"value": value, "stderr": 0.1, "draws": 4}})
+    folder = write_views(tmp_path / "study", [])
+    (folder / "trials.jsonl").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"trials\.jsonl.*cannot be used"):
+        StudyViews.open(folder)
+
+
 def test_failed_trial_may_have_diverged(tmp_path):
     record = trial(0, state="failed", values={"fid": float("nan")})
     assert len(StudyViews.open(write_views(tmp_path / "study", [record])).trials) == 1
@@ -196,4 +244,6 @@ def test_front_table_has_a_row_per_point_and_marks_the_knee(tmp_path):
     table = front_table(views)
     shown = [str(cell) for cell in table.columns[0].cells]
     assert len(shown) == len(views.front.points) > 3
-    assert f"* {views.front.knee}" in shown
+    assert [cell for cell in shown if "*" in cell] in ([f"* {views.front.knee}"], [f"~* {views.front.knee}"])
+    tied = {str(point.trial) for point in views.front.points if point.tied}
+    assert {cell.split()[-1] for cell in shown if "~" in cell} == tied

@@ -76,6 +76,18 @@ def test_known_limits_are_never_exceeded() -> None:
     assert max(size(candidate)["size"] for candidate in random_candidates(SPACE, 25, seed=0)) > 25
 
 
+def test_a_foretold_cost_that_turns_out_too_low_is_corrected() -> None:
+    study = new_study(limits={"fid": 8.0, "size": 3.0})
+    measured = []
+    for _ in range(30):
+        trial = study.ask(SPACE)
+        measured.append(1.3 * size(trial.params)["size"])
+        study.tell(trial, [quality(trial.params), measured[-1]])
+    # The start-up design knows only what is foretold; uncorrected, nearly all that follow would be beyond the limit.
+    assert sum(each > 3.0 for each in measured[:10]) > 2
+    assert sum(each > 3.0 for each in measured[10:]) == 0
+
+
 def test_candidates_that_break_a_constraint_are_not_suggested() -> None:
     def costs(candidate: dict[str, Any]) -> dict[str, float] | None:
         return None if candidate["steps"] > 10 * candidate["ratio"] else size(candidate)

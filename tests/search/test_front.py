@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from search.front import best_within, fits, hypervolume, knee, minimised, non_dominated
+from search.front import best_within, fits, hypervolume, knee, minimised, non_dominated, tied_with
 
 # Few distinct values: ties and duplicates come up all the time.
 VALUES = st.integers(1, 6).flatmap(
@@ -109,6 +109,35 @@ def test_knee_of_one_point_and_of_one_objective():
 
 def test_knee_where_every_point_lies_on_a_limit():
     assert knee([[1.0, 9.0], [9.0, 4.0], [9.0, 3.0]], [9.0, 9.0]) == 0
+
+
+@settings(deadline=None)
+@given(VALUES, st.integers(0, 2**32 - 1))
+def test_ties_match_brute_force(values, seed):
+    stderr = np.random.default_rng(seed).choice([0.0, 0.3, 0.5], values.shape)
+
+    def gap(one, other, column):
+        return (values[one, column] - values[other, column]) / (
+            2 * np.hypot(stderr[one, column], stderr[other, column])
+        )
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for index in range(len(values)):
+            # Equal and exact gives NaN: neither is above the other.
+            expected = [
+                other
+                for other in range(len(values))
+                if other != index
+                and not abs(gap(other, index, 0)) > 1
+                and not any(gap(other, index, column) > 1 for column in range(1, values.shape[1]))
+            ]
+            assert tied_with(index, values, stderr) == expected
+
+
+def test_a_choice_between_costs_is_no_tie():
+    values, stderr = [[30.0, 1.0, 9.0], [30.1, 0.5, 9.5], [30.1, 0.5, 9.0]], [[1.0, 0.0, 0.1]] * 3
+    assert [tied_with(index, values, stderr) for index in range(3)] == [[2], [2], []]
+    assert tied_with(0, values, [[1.0, 0.0, 0.5]] * 3) == [1, 2]
 
 
 def test_fits_counts_the_maximum_itself():

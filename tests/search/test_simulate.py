@@ -120,3 +120,41 @@ def test_samplers_of_optuna_are_told_the_limits(sampler: Any) -> None:
     assert (
         sum(each.values["size"] <= 1.2 for each in late) / 60 > sum(each.values["size"] <= 1.2 for each in early) / 10
     )
+
+
+def asked(trial: optuna.Trial) -> None:
+    if trial.suggest_categorical("kind", ["plain", "fancy"]) == "fancy":
+        trial.suggest_float("extra", 0.0, 1.0)
+
+
+@pytest.mark.parametrize("sampler", [BudgetEI, optuna.samplers.TPESampler, optuna.samplers.NSGAIISampler])
+def test_a_knob_that_exists_under_a_choice_is_asked_for_there_alone(sampler: Any) -> None:
+    def evaluate(candidate: Any, share: float) -> dict[str, float]:
+        return {"loss": 2.0 - candidate.get("extra", 0.0)}
+
+    space = {"kind": SPACE["kind"], "extra": FloatDistribution(0.0, 1.0)}
+    results = simulate(
+        space, evaluate, costs=None, limits={"loss": 3.0}, sampler=sampler(seed=0), budget=25, workers=2, ask=asked
+    )
+    kinds = [result.candidate["kind"] for result in results]
+    assert len(results) == 25 and set(kinds) == {"plain", "fancy"}
+    assert all(("extra" in result.candidate) == (result.candidate["kind"] == "fancy") for result in results)
+    if sampler is BudgetEI:
+        assert min(result.values["loss"] for result in results) < 1.02
+
+
+def test_what_cannot_be_built_is_not_trained_when_knobs_are_asked_for_one_by_one() -> None:
+    def costs(candidate: Any) -> dict[str, float] | None:
+        return {"size": candidate["extra"]} if candidate.get("extra", 0.0) > 0.95 else None
+
+    space = {"kind": SPACE["kind"], "extra": FloatDistribution(0.0, 1.0)}
+    results = simulate(
+        space,
+        lambda candidate, share: {"loss": candidate["extra"]},
+        costs=costs,
+        limits={"loss": 3.0, "size": 1.0},
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        budget=6,
+        ask=asked,
+    )
+    assert len(results) == 6 and all(result.candidate["extra"] > 0.95 for result in results)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.budget import Budget
+from search.budget import Budget, HalvingOptions
 from search.knob import Knob
 from search.space import Space, SpaceError, check_name, differences
 from trainers.errors import UserError
@@ -81,7 +81,7 @@ def test_defaults(tmp_path):
     assert space.budget == Budget(trials=24, images=72_000, rungs=(72_000,))
     assert space.resources == Resources(cpu=1, gpu=0)
     assert space.objective_names == ("fid", "size_mb", "macs_g", "latency_ms")
-    assert type(space.data).__name__ == "Digits" and type(space.sampler).__name__ == "Tpe"
+    assert type(space.data).__name__ == "Digits" and type(space.sampler).__name__ == "BudgetEi"
     assert space.knobs == () and space.fill({}) == Recipe(())
 
 
@@ -107,6 +107,27 @@ def test_what_is_written_is_read(rich):
 def test_rungs_rise_by_the_factor_and_end_at_the_budget(tmp_path, images, rungs):
     budget = read(tmp_path, SMALL + f"budget: {{trials: 3, images: {images}}}").budget
     assert budget == Budget(trials=3, images=rungs[-1], rungs=rungs)
+
+
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        ("", HalvingOptions()),
+        ("halving: true", HalvingOptions()),
+        ("halving: false", None),
+        ("halving: {least_kept: 0.3, rule: sort}", HalvingOptions(least_kept=0.3, rule="sort")),
+        ("halving: {keep: null}", HalvingOptions()),
+    ],
+)
+def test_weak_trials_stop_early_where_there_are_rungs(tmp_path, written, options):
+    rungs = "budget: {images: {min: 10, max: 90}}\n"
+    assert read(tmp_path, f"{SMALL}{rungs}{written}\n").halving == options
+    assert read(tmp_path, f"{SMALL}budget: {{images: 90}}\n{written}\n").halving is None
+
+
+@pytest.mark.parametrize(("written", "draws"), [("", 3), ("confirm: 5", 5), ("confirm: 0", 0), ("confirm: false", 0)])
+def test_the_front_is_measured_again_unless_it_is_said(tmp_path, written, draws):
+    assert read(tmp_path, f"{SMALL}{written}\n").confirm == draws
 
 
 def test_knobs_are_listed_in_the_order_of_the_file_with_their_conditions(rich):
@@ -264,13 +285,14 @@ def test_fingerprint_ignores_how_much_is_run_and_how_it_is_written(tmp_path):
     same = [
         SMALL + "name: other\n",
         SMALL + "budget: {trials: 99}\nresources: {cpu: 2}\n",
-        SMALL + "sampler: tpe\ndata: digits\n",
+        SMALL + "sampler: budget_ei\ndata: digits\nhalving: true\nconfirm: 5\n",
         SMALL.replace("[0.1, 0.5]", "[1e-1, 5e-1]") + "# a comment\n",
     ]
     for text in same:
         assert read(tmp_path, text).fingerprint() == space.fingerprint()
         assert differences(SMALL, text) == []
-    for text in (SMALL.replace("0.5", "0.6"), SMALL + "budget: {images: 100}\n", SMALL + "limits: {fid: 3}\n"):
+    others = ("budget: {images: 100}", "limits: {fid: 3}", "halving: false", "sampler: tpe")
+    for text in (SMALL.replace("0.5", "0.6"), *[f"{SMALL}{other}\n" for other in others]):
         assert read(tmp_path, text).fingerprint() != space.fingerprint()
         assert len(differences(SMALL, text)) == 1
 

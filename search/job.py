@@ -1,0 +1,30 @@
+"""Work for one worker: a part of a trial's training, or a trained model to be measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a free worker does next.
+
+    Args:
+        number: Of the trial.
+        candidate: Its answers to the knobs.
+        kind: ``train``, or ``confirm``: its model is measured again with fresh noise.
+        first_rung, last_rung: Rungs to reach one after the other, as indices; they mean nothing to ``confirm``.
+    """
+
+    number: int
+    candidate: Mapping[str, Any]
+    kind: Literal["train", "confirm"] = "train"
+    first_rung: int = 0
+    last_rung: int = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the trial begins with this."""
+        return self.kind == "train" and self.first_rung == 0

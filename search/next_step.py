@@ -1,0 +1,78 @@
+"""What a study trains next: its halving, told again from the stored trials, within what is left of its budget."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search import stored
+from search.budget import Budget, HalvingOptions
+from search.halving import Gains, Halving, Step
+
+_TOLERANCE = 1e-9
+_LAST_RESORT = HalvingOptions(keep=1.0, rule="sort")
+"""The best of the furthest trials goes on, whatever is expected of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Decides from the stored trials alone, so that whoever opens the study decides the same.
+
+    Args:
+        halving: None trains every trial in full.
+        signs: Objective -> -1 where it is maximised.
+    """
+
+    budget: Budget
+    halving: HalvingOptions | None
+    signs: Mapping[str, float]
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Where a trial may be stopped, and a full training."""
+        return self.budget.shares if self.halving is not None else (1.0,)
+
+    def left(self, trials: Sequence[FrozenTrial]) -> float:
+        """Full trainings' worth that may still be given out."""
+        return self.budget.trials - stored.spent(trials)
+
+    def next(self, trials: Sequence[FrozenTrial], gains: Gains | None) -> Step | None:
+        """What a free worker trains; None when the budget does not pay for it, until another trial has ended."""
+        left = self.left(trials)
+        if left < min(after - before for before, after in itertools.pairwise((0.0, *self.shares))) - _TOLERANCE:
+            return None
+        step = self._told(trials, self.halving or HalvingOptions()).next(gains)
+        if not self._leaves_enough(trials, step):
+            # A small budget must not end in nothing but beginnings: what was begun is finished first.
+            step = self._told(trials, _LAST_RESORT).next()
+            if step.trial is None or not self._leaves_enough(trials, step):
+                return None
+        return step if self._price(trials, step) <= left + _TOLERANCE else None
+
+    def _leaves_enough(self, trials: Sequence[FrozenTrial], step: Step) -> bool:
+        """Whether a trial was or can still be trained to its end after this step."""
+        live = [
+            stored.target(trial) for trial in trials if not stored.is_free(trial) and trial.state != TrialState.FAIL
+        ]
+        furthest = max([step.share, *live])
+        return self.left(trials) - self._price(trials, step) >= 1 - furthest - _TOLERANCE
+
+    def _price(self, trials: Sequence[FrozenTrial], step: Step) -> float:
+        return step.share - (0.0 if step.trial is None else stored.target(trials[step.trial]))
+
+    def _told(self, trials: Sequence[FrozenTrial], options: HalvingOptions) -> Halving:
+        halving = options.build(self.shares)
+        for trial in trials:
+            if stored.is_free(trial):
+                continue
+            halving.began(trial.number, stored.target(trial))
+            for rung in stored.rungs(trial):
+                values = {name: self.signs.get(name, 1.0) * value for name, value in rung["values"].items()}
+                halving.tell(trial.number, rung["share"], values)
+            if trial.state == TrialState.FAIL:
+                halving.tell(trial.number, stored.target(trial), {"": math.nan})
+        return halving

@@ -1,0 +1,47 @@
+"""What all figures of the page have in common: their layout, and the ring around the chosen trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.report.palette import LIGHT
+
+
+def layout(axes: Mapping[str, Mapping[str, Any]], *, shapes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The layout around ``axes``, which are ``xaxis`` and ``yaxis``."""
+    return {
+        **axes,
+        "shapes": list(shapes),
+        "margin": {"l": 58, "r": 14, "t": 10, "b": 50},
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+        "height": 340,
+    }
+
+
+def ring() -> dict[str, Any]:
+    """The trace that the script moves to the chosen trial; empty until then."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "meta": "chosen",
+        "x": [],
+        "y": [],
+        "marker": {"symbol": "circle-open", "size": 17, "color": LIGHT["chosen"], "line": {"width": 2}},
+        "hoverinfo": "skip",
+    }
+
+
+def line(role: str, xs: Sequence[float], ys: Sequence[float], **style: Any) -> dict[str, Any]:
+    """A line that answers to no pointer; ``style`` is plotly's."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "meta": role,
+        "x": list(xs),
+        "y": list(ys),
+        "line": {"color": LIGHT[role], **style},
+        "hoverinfo": "skip",
+    }

@@ -1,0 +1,126 @@
+"""What a study's database says of a trial: how far it came, whether it runs or waits, what it cost, its record.
+
+A trial that was stopped early stays open in Optuna, with its target reached: raising the budget may promote it later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.record import Record
+from search.samplers._history import RUNGS as RUNGS
+from search.samplers._history import TARGET as TARGET
+
+CANDIDATE, RECORD, ATTEMPT = "candidate", "record", "attempt"
+"""User attributes: answers to the knobs, what became of it once ended, how often it was tried."""
+LOST = "its driver ended while it ran"
+_TOLERANCE = 1e-9
+
+
+def rungs(trial: FrozenTrial) -> list[dict[str, Any]]:
+    """``share``, ``values`` (learned and known), ``result`` as measured, and ``seconds`` at each rung reached."""
+    stored: list[dict[str, Any]] = trial.user_attrs.get(RUNGS, [])
+    return stored
+
+
+def reached(trial: FrozenTrial) -> float:
+    """The share of a full training that is done and measured."""
+    return max((float(rung["share"]) for rung in rungs(trial)), default=0.0)
+
+
+def target(trial: FrozenTrial) -> float:
+    """The share that the trial was given."""
+    return float(trial.user_attrs.get(TARGET, 1.0))
+
+
+def is_waiting(trial: FrozenTrial) -> bool:
+    """Whether it has reached what it was given, short of a full training."""
+    share = reached(trial)
+    return trial.state == TrialState.RUNNING and 0 < share < 1 and share >= target(trial) - _TOLERANCE
+
+
+def is_training(trial: FrozenTrial) -> bool:
+    """Whether a worker is on it, or was when its driver died."""
+    return trial.state == TrialState.RUNNING and not is_waiting(trial)
+
+
+def is_free(trial: FrozenTrial) -> bool:
+    """Whether a trial costs no budget: turned away untrained, queued, or lost with its driver and queued again."""
+    record = trial.user_attrs.get(RECORD, {})
+    is_lost = str(record.get("reason", "")).startswith(LOST)
+    return trial.state == TrialState.WAITING or record.get("state") == "rejected" or is_lost
+
+
+def spent(trials: Iterable[FrozenTrial]) -> float:
+    """Full trainings' worth that was given out; a trial that failed costs what it was given."""
+    return sum(target(trial) for trial in trials if not is_free(trial))
+
+
+def complete_record(trial: FrozenTrial, names: Sequence[str], *, path: str) -> Record:
+    """Of a trial whose last rung measured every objective in ``names``."""
+    return _measured_record(trial, names, path=path, state="complete", before=rungs(trial)[:-1])
+
+
+def stopped_record(trial: FrozenTrial, names: Sequence[str], *, path: str, images: int) -> Record:
+    """Of a trial that waits; ``images`` are those of a full training. Costs are what is known of them beforehand."""
+    reason = f"stopped at {rungs(trial)[-1]['result']['images']:,} of {images:,} images: others promised more"
+    return _measured_record(trial, names, path=path, state="stopped", before=rungs(trial), reason=reason)
+
+
+def failed_record(trial: FrozenTrial, reason: str, *, path: str, seconds: float) -> Record:
+    """Of a trial that gave no result; ``seconds`` since its last rung."""
+    return Record(
+        number=trial.number,
+        state="failed",
+        reason=reason,
+        candidate=trial.user_attrs.get(CANDIDATE, {}),
+        seconds=round(sum(rung["seconds"] for rung in rungs(trial)) + seconds, 3),
+        images=max((rung["result"]["images"] for rung in rungs(trial)), default=0),
+        rungs=[_shown(rung) for rung in rungs(trial)],
+        path=path,
+    )
+
+
+def _measured_record(
+    trial: FrozenTrial, names: Sequence[str], *, path: str, before: Sequence[Mapping[str, Any]], **state: Any
+) -> Record:
+    last = rungs(trial)[-1]
+    result, known = last["result"], last["values"]
+    measured = {name: result["measurements"][name] for name in names if name in result["measurements"]}
+    values = {name: measured[name]["value"] if name in measured else known.get(name) for name in names}
+    return Record(
+        number=trial.number,
+        candidate=trial.user_attrs.get(CANDIDATE, {}),
+        values={name: value for name, value in values.items() if value is not None},
+        stderr={name: value["stderr"] for name, value in measured.items()},
+        samples={name: value["samples"] for name, value in measured.items()},
+        by={name: value["by"] for name, value in measured.items() if value["by"]},
+        achieved=result["notes"],
+        seconds=round(sum(rung["seconds"] for rung in rungs(trial)), 3),
+        stages=_added(rung["result"]["seconds"] for rung in rungs(trial)),
+        images=result["images"],
+        rungs=[_shown(rung) for rung in before],
+        versions=result.get("versions", {}),
+        device=result.get("device", ""),
+        path=path,
+        **state,
+    )
+
+
+def _shown(rung: Mapping[str, Any]) -> dict[str, Any]:
+    measurements = rung["result"]["measurements"]
+    return {
+        "images": rung["result"]["images"],
+        "values": {name: measurement["value"] for name, measurement in measurements.items()},
+    }
+
+
+def _added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for part in parts:
+        for name, seconds in part.items():
+            total[name] = round(total.get(name, 0.0) + seconds, 4)
+    return total
