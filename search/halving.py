@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from search.front import non_dominated
+from search.rank_fidelity import corrected_correlation
 
 Gains = Callable[[], tuple[Mapping[int, float], float]]
 """Gives what finishing each waiting trial is expected to gain, by number, and what the next new trial would."""
@@ -83,11 +84,11 @@ class Halving:
         """What a free worker does now; ``gains`` is asked only when there is someone to choose."""
         for rung in reversed(range(len(self.shares) - 1)):
             waiting = self.waiting(rung)
-            if waiting and self._begun(rung + 1) < self._quota(rung):
+            if waiting and self._went_on(rung) < self._quota(rung):
                 chosen = self._chosen(rung, waiting, gains)
                 if chosen is not None:
-                    return Step(trial=chosen, share=self.shares[rung + 1])
-        return Step(trial=None, share=self.shares[0])
+                    return Step(trial=chosen, share=self._next_stop(rung + 1))
+        return Step(trial=None, share=self._next_stop(0))
 
     def waiting(self, rung: int) -> list[int]:
         """Trials that were trained to this rung and no further."""
@@ -117,17 +118,26 @@ class Halving:
             low = np.array([values[rung][name] for values in pairs if name in values[rung]])
             final = np.array([values[last][name] for values in pairs if name in values[rung]])
             if len(low) >= 3 and not np.array_equal(low, final):
-                found.append(_corrected(low, final, np.array([values[name] for values in everyone if name in values])))
+                reached = np.array([values[name] for values in everyone if name in values])
+                found.append(corrected_correlation(low, final, reached) or 0.0)
         measured = max(float(np.mean(found)), 0.0) if found else 0.0
         pairs_count = len(pairs) if found else 0
         return (pairs_count * measured + _PRIOR_PAIRS * _PRIOR_FIDELITY) / (pairs_count + _PRIOR_PAIRS)
+
+    def _next_stop(self, rung: int) -> float:
+        """The first share from this rung on that was not found to say nothing of the final order."""
+        last = len(self.shares) - 1
+        if self.keep is not None:
+            return self.shares[rung]
+        stops = (each for each in range(rung, last) if self.kept(each) < 1)
+        return self.shares[next(stops, last)]
 
     def _quota(self, rung: int) -> float:
         reached = sum(rung in values for values in self._values.values())
         return math.floor(self.kept(rung) * reached + 1e-9)
 
-    def _begun(self, rung: int) -> int:
-        return sum(target >= rung for target in self._target.values())
+    def _went_on(self, rung: int) -> int:
+        return sum(target > rung and rung in self._values.get(trial, {}) for trial, target in self._target.items())
 
     def _chosen(self, rung: int, waiting: list[int], gains: Gains | None) -> int | None:
         if self.rule == "gain" and gains is not None:
@@ -155,15 +165,3 @@ class Halving:
 
     def _rung(self, share: float) -> int:
         return int(np.argmin([abs(share - known) for known in self.shares]))
-
-
-def _corrected(low_N: np.ndarray, final_N: np.ndarray, everyone_N: np.ndarray) -> float:
-    def ranks(values: np.ndarray) -> np.ndarray:
-        return np.asarray(values.argsort().argsort(), dtype=float)
-
-    if np.ptp(low_N) == 0 or np.ptp(final_N) == 0:
-        return 0.0
-    measured = float(np.corrcoef(ranks(low_N), ranks(final_N))[0, 1])
-    ratio = float(np.log(np.maximum(everyone_N, 1e-12)).std() / max(np.log(np.maximum(low_N, 1e-12)).std(), 1e-9))
-    ratio = min(max(ratio, 1.0), 3.0)
-    return measured * ratio / math.sqrt(1 - measured**2 + measured**2 * ratio**2)

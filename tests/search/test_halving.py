@@ -120,3 +120,17 @@ def test_state_is_told_again_from_results_in_any_order() -> None:
 def test_shares_that_make_no_sense_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="must rise"):
         Halving(shares=shares)
+
+
+def test_shares_that_say_nothing_are_no_longer_used() -> None:
+    def after(*, noise: float) -> Step:
+        halving = Halving(shares=SHARES)
+        generator = np.random.default_rng(1)
+        for trial, final in enumerate(generator.normal(size=40)):
+            for share in SHARES[:-1]:
+                halving.tell(trial, share, {"fid": math.exp(final + noise * generator.normal())})
+            halving.tell(trial, 1.0, {"fid": math.exp(final)})
+        return halving.next()
+
+    assert after(noise=0.1) == Step(trial=None, share=SHARES[0])
+    assert after(noise=50.0) == Step(trial=None, share=1.0)
