@@ -120,7 +120,8 @@ class Tally:
             for running in self.running.values()
             if running.job.kind == "train"
         )
-        return share * each / self.workers
+        # Thirds of a budget do not add up to exactly all of it.
+        return max(share * each / self.workers, 0.0)
 
     def line(self) -> str:
         """Counts, front and time left in one line."""

@@ -69,12 +69,12 @@ class Allowed:
             self._pool = self._drawn()
         return self._pool
 
-    def mutated(self, parents_ND: Array, count: int, *, step: float, generator: np.random.Generator) -> Array:
-        """Allowed rows near the parents: about a quarter of the knobs are changed by ``step``, at least one."""
-        children = self._changed(parents_ND, count, step=step, generator=generator)
-        return children[self.violations_N(children) <= 0]
+    def within(self, rows_ND: Array) -> Array:
+        """Those of the rows that are allowed."""
+        return rows_ND[self.violations_N(rows_ND) <= 0]
 
-    def _changed(self, parents_ND: Array, count: int, *, step: float, generator: np.random.Generator) -> Array:
+    def changed(self, parents_ND: Array, count: int, *, step: float, generator: np.random.Generator) -> Array:
+        """Rows near the parents: about a quarter of the knobs are changed by ``step``, at least one."""
         children = parents_ND[generator.integers(len(parents_ND), size=count)].copy()
         width = children.shape[1]
         changes = generator.random(children.shape) < max(0.2, 1 / width)
@@ -128,7 +128,7 @@ class Allowed:
             rows = rows[np.argsort(self.violations_N(rows), kind="stable")][:_TOO_FEW]
             if (self.violations_N(rows) <= 0).all():
                 break
-            children = self._changed(rows, 2 * _TOO_FEW, step=0.2, generator=generator)
+            children = self.changed(rows, 2 * _TOO_FEW, step=0.2, generator=generator)
             rows = np.unique(np.vstack([rows, children]), axis=0)
         violations = self.violations_N(rows)
         # Nothing allowed was found: the nearest misses are all that can be tried.

@@ -21,7 +21,9 @@ from search.samplers._prospect import Prospect
 Array = NDArray[np.float64]
 
 _ROUNDS = (0.3, 0.2, 0.12, 0.06, 0.03)
-_CHILDREN = 120
+_CHILDREN = 200
+_PRICED = 80
+"""Changes in each round, and how many of them are worth knowing the costs of: a space needs a millisecond for each."""
 _PARENTS = 12
 _FEWEST = 4
 """Candidates with a result before anything is concluded from them."""
@@ -146,7 +148,9 @@ class BudgetEI(BaseSampler):
             parents = rows[np.argsort(-gain, kind="stable")[:_PARENTS]]
             if step == _ROUNDS[0]:
                 parents = np.vstack([parents, measured])
-            children = allowed.mutated(parents, _CHILDREN, step=step, generator=generator)
+            children = allowed.changed(parents, _CHILDREN, step=step, generator=generator)
+            hopeful = np.argsort(-prospect.hope_C(children), kind="stable")[:_PRICED]
+            children = allowed.within(children[hopeful])
             rows, gain = np.vstack([rows, children]), np.concatenate([gain, prospect.gain_C(children)])
         tried = {row.tobytes() for row in allowed.space.rows(history.candidates)}
         order = np.argsort(-gain, kind="stable")

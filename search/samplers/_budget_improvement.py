@@ -99,6 +99,11 @@ class Budgets:
         weight_CB = fitting @ (which[:, None] == np.arange(len(best)))
         return np.asarray((weight_CB * sought.improvement_CB(best)).sum(axis=1) / len(self.best_Z))
 
+    def hope_C(self, sought: Belief) -> Array:
+        """``gain_C`` of candidates that fit into every budget: no candidate gains more."""
+        best, times = np.unique(self.best_Z, return_counts=True)
+        return np.asarray(sought.improvement_CB(best) @ times / len(self.best_Z))
+
 
 def _below(distance: Array) -> Array:
     return np.asarray(0.5 * (1 + erf(distance / np.sqrt(2))))

@@ -78,13 +78,21 @@ class Prospect:
         beliefs = self._beliefs(rows_CD)
         return self.budgets.gain_C(beliefs[0], beliefs[1:]) * self._success_C(rows_CD)
 
-    def _beliefs(self, rows_CD: Array) -> list[Belief]:
-        """Learned objectives first."""
+    def hope_C(self, rows_CD: Array) -> Array:
+        """What each row would improve if it cost nothing; no costs are asked for."""
+        return self.budgets.hope_C(self._learned_beliefs(rows_CD)[0])
+
+    def _learned_beliefs(self, rows_CD: Array) -> list[Belief]:
         features = self.allowed.space.features(rows_CD)
         found = []
         for process, log in zip(self.processes, self.is_log, strict=True):
             mean, sd = process.predict(features)
             found.append(Belief(mean_C=mean, sd_C=sd, is_log=log))
+        return found
+
+    def _beliefs(self, rows_CD: Array) -> list[Belief]:
+        """Learned objectives first."""
+        found = self._learned_beliefs(rows_CD)
         costs = self.allowed.costs_NK(rows_CD)
         return found + [_foretold(cost, *error) for cost, error in zip(costs.T, self.errors, strict=True)]
 

@@ -46,12 +46,21 @@ def call(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_every_command_runs(repository: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = commands(repository)
     assert len(found) >= 9
-    assert {line.split()[2] for line in found} == {"search.run", "search.best", "search.export", "trainers.full"}
+    assert {line.split()[2] for line in found} == {
+        "search.run",
+        "search.simulate",
+        "search.best",
+        "search.export",
+        "trainers.full",
+    }
     for line in found:
         for long, short in SHORTER.items():
             line = line.replace(long, short)
         if "search.run tiny" in line and "--dry-run" not in line:
             line += " --workers 0"
+        if "search.simulate" in line:
+            line = line.replace("studies/", f"{repository}/studies/")
+            line += " --trials 3 --samplers random --seeds 1 --out simulation.html"
         if "search.export" in line:
             shutil.rmtree("my-student", ignore_errors=True)
             line += " --images 2_000"
@@ -61,7 +70,7 @@ def test_every_command_runs(repository: Path, study: Path, monkeypatch: pytest.M
 
 def test_every_heading_with_a_command_names_a_real_one(repository: Path) -> None:
     named = re.findall(r"^## .*`python -m ([\w.]+)", (repository / "README.md").read_text(), flags=re.MULTILINE)
-    assert len(named) == 5
+    assert len(named) == 6
     for module in named:
         assert callable(import_module(module).main)
 

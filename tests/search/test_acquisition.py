@@ -74,3 +74,13 @@ def test_a_running_trial_takes_what_it_promises() -> None:
 def test_beyond_the_limit_nothing_is_gained() -> None:
     budgets = Budgets.drawn(np.zeros((0, 2)), lowest_M=np.zeros(2), reference_M=np.ones(2), seed=0)
     assert budgets.gain_C(belief(0.1, 0.1), [belief(1.2, 0.0)])[0] == 0.0
+
+
+def test_hope_is_the_gain_at_no_cost_and_never_less() -> None:
+    generator = np.random.default_rng(4)
+    budgets = Budgets.drawn(generator.random((5, 3)), lowest_M=np.zeros(3), reference_M=np.ones(3), seed=1)
+    sought = Belief(mean_C=generator.random(20), sd_C=np.full(20, 0.1))
+    costs = [Belief(mean_C=generator.random(20), sd_C=np.zeros(20)) for _ in range(2)]
+    free = [Belief(mean_C=np.zeros(20), sd_C=np.zeros(20)) for _ in range(2)]
+    np.testing.assert_allclose(budgets.hope_C(sought), budgets.gain_C(sought, free), rtol=1e-12)
+    assert (budgets.hope_C(sought) >= budgets.gain_C(sought, costs)).all()
