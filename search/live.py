@@ -54,9 +54,7 @@ class Tally:
         self._look()
 
     def start(self, job: Job) -> None:
-        rungs = self.study.space.budget.rungs
-        images = rungs[job.first_rung - 1] if job.first_rung else 0
-        self.running[job.number] = _Running(job, time.monotonic(), images)
+        self.running[job.number] = _Running(job, time.monotonic(), self._images_before(job))
         self._is_confirming = job.kind == "confirm"
         self._left = self.study.left()
 
@@ -87,10 +85,11 @@ class Tally:
     def _leave(self, record: Record) -> None:
         left = self.running.pop(record.number, None)
         if left is not None and record.state != "failed":
-            first = left.job.first_rung
-            before = self.study.space.budget.rungs[first - 1] if first else 0
             self._trained_seconds += time.monotonic() - left.since
-            self._trained_images += record.images - before
+            self._trained_images += record.images - self._images_before(left.job)
+
+    def _images_before(self, job: Job) -> int:
+        return self.study.space.budget.rungs[job.first_rung - 1] if job.first_rung else 0
 
     def _look(self) -> None:
         """Read the database once; the picture, drawn twice a second by another thread, never does."""

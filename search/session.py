@@ -238,10 +238,8 @@ class Session:
     def _say_question(self) -> None:
         if self.space.question:
             self._say(self.space.question, style="bold")
-        budget = self.space.budget
         self._say(
-            f"{self.space.name}: {len(self.space.knobs)} knobs, "
-            f"{budget.worth}, "
+            f"{self.space.name}: {len(self.space.knobs)} knobs, {self.space.budget.worth}, "
             f"objectives {', '.join(self.space.objective_names)}. Results: {self.folder}"
         )
 

@@ -9,10 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search import stored
+from search._candidates import Candidates
+from search._database import Database
+from search.confirmation import unconfirmed
+from search.front_file import front_json
 from search.job import Job
 from search.known import Foresight
+from search.next_step import Pace
 from search.record import Record
 from search.views import StudyViews
+from trainers.atomic import write_atomically
+from trainers.states import drop_state
 
 if TYPE_CHECKING:
     import pandas
@@ -41,10 +49,6 @@ class Study:
     """
 
     def __init__(self, folder: Path, space: Space, foresight: Foresight, teacher: Mapping[str, Any]) -> None:
-        from search._candidates import Candidates
-        from search._database import Database
-        from search.next_step import Pace
-
         self.folder = folder
         self.space = space
         self.foresight = foresight
@@ -77,11 +81,11 @@ class Study:
         step = self._next_step()
         if step is not None:
             return self._begin(step)
-        unconfirmed = [] if self._is_training() else self._unconfirmed()
-        if not unconfirmed:
+        number = None if self._is_training() else next(iter(self._unconfirmed()), None)
+        if number is None:
             return None
-        self._confirming.add(unconfirmed[0])
-        return Job(number=unconfirmed[0], candidate=self._candidate(unconfirmed[0]), kind="confirm")
+        self._confirming.add(number)
+        return Job(number=number, candidate=self._candidate(number), kind="confirm")
 
     def is_finished(self) -> bool:
         """Whether nothing runs and ``next`` has nothing more: the budget is spent and the front confirmed."""
@@ -96,13 +100,9 @@ class Study:
         return self._pace.next(self._database.trials(), self._candidates.gains)
 
     def _is_training(self) -> bool:
-        from search import stored
-
         return any(stored.is_training(trial) for trial in self._database.trials())
 
     def _begin(self, step: Step) -> Job:
-        from search import stored
-
         shares = self.space.budget.shares
         number = self._candidates.ask() if step.trial is None else step.trial
         reached = stored.reached(self._database.trial(number))
@@ -116,8 +116,6 @@ class Study:
         )
 
     def _unconfirmed(self) -> list[int]:
-        from search.confirmation import unconfirmed
-
         if not self.space.confirm:
             return []
         # One that could not be measured again is no rival, and no hope.
@@ -132,8 +130,6 @@ class Study:
 
         It is complete after the last rung, failed where that lacks an objective, and stopped for now after any other.
         """
-        from search import stored
-
         now = time.monotonic()
         learned = {name: measurement["value"] for name, measurement in result["measurements"].items()}
         rung = {
@@ -157,12 +153,10 @@ class Study:
 
     def fail(self, number: int, reason: str) -> Record:
         """Keep that a trial failed, and why."""
-        from search.stored import failed_record
-
         now = time.monotonic()
         seconds = now - self._begun.get(number, now)
         trial = self._database.trial(number)
-        record = failed_record(trial, reason, path=self.trial_path(number), seconds=seconds)
+        record = stored.failed_record(trial, reason, path=self.trial_path(number), seconds=seconds)
         self._end(record)
         return record
 
@@ -177,8 +171,6 @@ class Study:
         return next(record for record in self.records() if record.number == number)
 
     def _end(self, record: Record) -> None:
-        from trainers.states import drop_state
-
         is_complete = record.state == "complete"
         excess = {
             name: self._signs[name] * (record.values[name] - limit) / limit
@@ -197,13 +189,9 @@ class Study:
         ``finished`` ones are told, those with a rung behind them go back to it and ``wait``, the others are ``queued``
         once more. One that lost its driver time and again has ``failed``. Call this only while holding the study.
         """
-        from search import stored
-
         return {trial.number: self._adopt(trial) for trial in self._database.trials() if stored.is_training(trial)}
 
     def _adopt(self, trial: FrozenTrial) -> str:
-        from search import stored
-
         finished = self._finished(trial)
         if finished is not None:
             self.report(trial.number, finished)
@@ -222,8 +210,6 @@ class Study:
 
     def _finished(self, trial: FrozenTrial) -> dict[str, Any] | None:
         """The last rung of a trial that came so far and was not told, from the database or from its folder."""
-        from search import stored
-
         if stored.reached(trial) >= 1:
             return dict(stored.rungs(trial)[-1]["result"])
         measured = self.folder / self.trial_path(trial.number) / "measurements.json"
@@ -236,8 +222,6 @@ class Study:
 
     def records(self) -> list[Record]:
         """Every trial that ended or waits, by number, with what it measured again."""
-        from search import stored
-
         again = self._database.attributes
         found = []
         for trial in self._database.trials():
@@ -256,9 +240,6 @@ class Study:
 
     def write_views(self) -> StudyViews:
         """``front.json`` and ``trials.jsonl``, made new from the database."""
-        from search.front_file import front_json
-        from trainers.atomic import write_atomically
-
         records = self.records()
         seconds = self._seconds_before + time.monotonic() - self._opened
         self._database.set_of_study("seconds", seconds)
@@ -273,11 +254,9 @@ class Study:
         return f"trials/{number:04d}"
 
     def _stopped(self, trial: FrozenTrial) -> Record:
-        from search.stored import stopped_record
-
         path = self.trial_path(trial.number)
-        return stopped_record(trial, self.names, path=path, images=self.space.budget.images)
+        return stored.stopped_record(trial, self.names, path=path, images=self.space.budget.images)
 
     def _candidate(self, number: int) -> dict[str, Any]:
-        candidate: dict[str, Any] = self._database.trial(number).user_attrs.get("candidate", {})
+        candidate: dict[str, Any] = self._database.trial(number).user_attrs.get(stored.CANDIDATE, {})
         return candidate

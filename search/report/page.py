@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from search.report.cards import cards, strip_image
+from search.report.document import document
 from search.report.embedded import embedded_strips
 from search.report.figure import Figure, figures
 from search.report.foretell import foretelling, foretelling_figure
 from search.report.markup import Html, element, joined, json_element
 from search.report.palette import DARK, LIGHT
-from search.report.script import SCRIPT
 from search.report.sections import (
     curse,
     front_rows,
@@ -25,7 +22,6 @@ from search.report.sections import (
     troubles,
     warnings,
 )
-from search.report.style import style_sheet
 from search.report.table import largest_first
 from search.views import StudyViews
 from trainers.atomic import write_atomically
@@ -54,11 +50,10 @@ def page(views: StudyViews) -> str:
     on_front = {point.trial for point in points}
     others = [trial.path for trial in views.complete if trial.number not in on_front]
     pictures = embedded_strips(views, [_TEACHER, *[point.path for point in points], *others])
-    plotly = Html((resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
     has_figures = bool(views.complete)
     fronts = figures(views) if has_figures else []
     foretold = foretelling_figure(views)
-    body = [
+    return document(
         _header(views),
         warnings(views),
         state(views),
@@ -69,22 +64,10 @@ def page(views: StudyViews) -> str:
         json_element(
             "figures", {"figures": [*fronts, *([foretold] if foretold else [])], "chosen": _first_chosen(views)}
         ),
-        Html(f"<script>{plotly}</script><script>{SCRIPT}</script>") if has_figures else None,
-    ]
-    return Html("<!doctype html>\n") + element(
-        "html",
-        element(
-            "head",
-            element("meta", charset="utf-8"),
-            element("meta", http_equiv="Content-Security-Policy", content=policy(plotly, SCRIPT)),
-            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            element("meta", name="color-scheme", content="light dark"),
-            element("link", rel="icon", href="data:,"),
-            element("title", f"{views.front.study} - Slimfront"),
-            Html(f"<style>{style_sheet(LIGHT, DARK)}</style>"),
-        ),
-        element("body", element("main", *body)),
-        lang="en",
+        title=views.front.study,
+        light=LIGHT,
+        dark=DARK,
+        runs=has_figures,
     )
 
 
@@ -162,11 +145,3 @@ def _first_chosen(views: StudyViews) -> int | None:
         return views.front.knee
     first = next(iter(largest_first(views)), None) or next(iter(views.complete), None)
     return first.number if first else None
-
-
-def policy(*scripts: str) -> str:
-    """Only these scripts run and nothing is fetched: a second wall behind the escaping."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
-    )
-    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from search.report import palette
+from search.report.document import document
 from search.report.markup import Html, element, json_element
-from search.report.page import policy
-from search.report.script import SCRIPT
-from search.report.style import style_sheet
 from search.simulation.contest import Contest
 from search.simulation.figures import DARK, LIGHT, STYLES, figures, role
 from search.simulation.wording import answer, caption, check, headings, model, ranked, row
@@ -41,12 +38,11 @@ def write_page(contest: Contest, path: Path) -> Path:
 
 def page(contest: Contest) -> str:
     """The page as text."""
-    plotly = Html((resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
     study = contest.stand_in.views.front.study
     lines = range(len(LIGHT))
     light = {**palette.LIGHT, **{role(place): LIGHT[place] for place in lines}}
     dark = {**palette.DARK, **{role(place): DARK[place] for place in lines}}
-    body = [
+    return document(
         element(
             "header",
             element("p", "Slimfront, a study simulated: nothing was trained", class_="quiet"),
@@ -66,22 +62,11 @@ def page(contest: Contest) -> str:
         element("h2", "What this rests on"),
         element("ul", *[element("li", line) for line in (*model(contest), check(contest))], class_="notes"),
         json_element("figures", {"figures": figures(contest), "chosen": None}),
-        Html(f"<script>{plotly}</script><script>{SCRIPT}</script>"),
-    ]
-    return Html("<!doctype html>\n") + element(
-        "html",
-        element(
-            "head",
-            element("meta", charset="utf-8"),
-            element("meta", http_equiv="Content-Security-Policy", content=policy(plotly, SCRIPT)),
-            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            element("meta", name="color-scheme", content="light dark"),
-            element("link", rel="icon", href="data:,"),
-            element("title", f"{study}, simulated - Slimfront"),
-            Html(f"<style>{style_sheet(light, dark)}{_STYLE}</style>"),
-        ),
-        element("body", element("main", *body)),
-        lang="en",
+        title=f"{study}, simulated",
+        light=light,
+        dark=dark,
+        style=_STYLE,
+        runs=True,
     )
 
 

@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search.simulate import random_candidates
+
 LCBENCH = Path(os.environ.get("LCBENCH", Path(__file__).parents[3] / "shared" / "data" / "lcbench"))
 LCBENCH_ERRORS = {"3945": 10.9, "7593": 43.8, "34539": 16.6}
 BLOCKS = ("down_0", "down_1", "mid", "up_1", "up_0")
@@ -50,10 +52,7 @@ class Problem:
 
     def random(self, count: int, *, seed: int) -> list[dict[str, Any]]:
         """Independent candidates."""
-        import optuna
-
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-        return [study.ask(dict(self.distributions)).params for _ in range(count)]
+        return random_candidates(self.distributions, count, seed=seed)
 
 
 def compression(name: str = "compression", *, is_blind: bool = False) -> Problem:
