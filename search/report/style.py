@@ -63,7 +63,7 @@ aside { position: sticky; top: 20px; align-self: start; max-height: calc(100vh -
 aside dl div { display: flex; justify-content: space-between; gap: 16px; padding: 3px 0; }
 aside dl div + div { border-top: 1px solid var(--line); }
 aside dt { color: var(--muted); overflow-wrap: anywhere; }
-aside dd { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+aside dd { flex: none; max-width: 62%; text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .badge { border: 1px solid currentColor; border-radius: 99px; padding: 0 8px; font-size: 12px; font-weight: 500;
   line-height: 19px; color: var(--muted); white-space: nowrap; }
 .badge.knee { color: var(--knee); }
