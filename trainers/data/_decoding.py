@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -31,12 +32,16 @@ class Fit:
     """What images become.
 
     Args:
-        image_size: They are cropped to the middle square and resized; None leaves them, and all must have one size.
+        image_size: They are cropped to a square and resized; None leaves them, and all must have one size.
         channels: 1 or 3; None leaves them, and all must have the same.
+        crop: Side of the square in stored pixels; None takes the largest.
+        centre: (x, y) of the square in stored pixels; None takes the middle.
     """
 
     image_size: int | None = None
     channels: int | None = None
+    crop: int | None = None
+    centre: tuple[int, int] | None = None
 
 
 def decoded(images: Sequence[EncodedImage], fit: Fit, *, like: tuple[int, int] | None = None) -> Tensor:
@@ -59,7 +64,8 @@ def decoded(images: Sequence[EncodedImage], fit: Fit, *, like: tuple[int, int] |
                 raise UserError(_difference(images[index], pixels_HWC, (size, channels)))
             pixels_NHWC[index] = pixels_HWC
 
-    threads = min(8, os.cpu_count() or 1) if _stored_pixels(first) >= _PIXELS_WORTH_A_THREAD else 1
+    width, height, _ = stored_shape(first)
+    threads = min(8, os.cpu_count() or 1) if width * height >= _PIXELS_WORTH_A_THREAD else 1
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(fill, range(0, len(images), _CHUNK)):
             pass
@@ -72,14 +78,27 @@ def shape_of(image: EncodedImage, fit: Fit) -> tuple[int, int]:
     return height, channels
 
 
+def stored_shape(encoded: EncodedImage) -> tuple[int, int, int]:
+    """(width, height, channels) of one image as it is stored."""
+    with _readable(encoded) as image:
+        return image.width, image.height, 1 if image.mode in _GREY_MODES else 3
+
+
 def _pixels(encoded: EncodedImage, fit: Fit) -> np.ndarray:
+    with _readable(encoded) as image:
+        image.load()
+        # Cameras store how they were held; most files have no such note.
+        upright = ImageOps.exif_transpose(image)
+        fitted = _fitted(upright, fit, encoded.place)
+        return np.asarray(fitted)[:, :, None] if fitted.mode == "L" else np.asarray(fitted)
+
+
+@contextmanager
+def _readable(encoded: EncodedImage) -> Iterator[Image.Image]:
+    """The opened image; a damaged one is named."""
     try:
         with Image.open(_opened(encoded)) as image:
-            image.load()
-            # Cameras store how they were held; most files have no such note.
-            upright = ImageOps.exif_transpose(image)
-            fitted = _fitted(upright, fit, encoded.place)
-            return np.asarray(fitted)[:, :, None] if fitted.mode == "L" else np.asarray(fitted)
+            yield image
     except _DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise UserError(f"{encoded.place} is not a readable image ({reason}). Repair it or take it out.") from None
@@ -97,24 +116,31 @@ def _fitted(image: Image.Image, fit: Fit, place: str) -> Image.Image:
         raise UserError(f"{place} has more than 8 bits per channel (mode {image.mode}). Convert it to 8 bits.")
     channels = fit.channels or (1 if image.mode in _GREY_MODES else 3)
     image = image.convert("L" if channels == 1 else "RGB")
-    width, height = image.size
-    if fit.image_size is not None and (width, height) != (fit.image_size, fit.image_size):
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        # Pillow's bilinear filter is antialiased when it reduces.
-        box = (left, top, left + side, top + side)
-        return image.resize((fit.image_size, fit.image_size), Image.Resampling.BILINEAR, box=box)
-    if width != height:
+    box = _square(image.size, fit, place)
+    side = box[2] - box[0]
+    size = fit.image_size or side
+    # With ``box=`` the filter would also see pixels beside the square. Pillow's bilinear one is antialiased when it
+    # reduces.
+    square = image.crop(box)
+    return square if size == side else square.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _square(stored: tuple[int, int], fit: Fit, place: str) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is cut out."""
+    width, height = stored
+    if fit.crop is None and fit.image_size is None and width != height:
         raise UserError(
             f"{place} is {width}x{height} pixels; images must be square. "
             f"Write image_size: {min(width, height)}, or another size: the middle is cut out and resized."
         )
-    return image
-
-
-def _stored_pixels(encoded: EncodedImage) -> int:
-    with Image.open(_opened(encoded)) as image:
-        return image.width * image.height
+    side = fit.crop or min(width, height)
+    if fit.centre is None:
+        left, top = (width - side) // 2, (height - side) // 2
+    else:
+        left, top = (middle - side // 2 for middle in fit.centre)
+    if left < 0 or top < 0 or left + side > width or top + side > height:
+        raise UserError(f"{place} is {width}x{height} pixels: {side}x{side} cannot be cut out of it. Crop less.")
+    return left, top, left + side, top + side
 
 
 def _difference(encoded: EncodedImage, pixels_HWC: np.ndarray, expected: tuple[int, int]) -> str:

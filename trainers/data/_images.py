@@ -21,9 +21,19 @@ def content_hash(*tensors: Tensor) -> str:
 
 
 def fitted(images: Images, *, image_size: int, channels: int) -> Images:
-    """The images at another size (bilinear, antialiased) and number of channels; unchanged when they fit already."""
-    if (images.image_size, images.channels) == (image_size, channels):
+    """The images at another size (bilinear, antialiased) and number of channels; unchanged when they fit already.
+
+    Raises:
+        UserError: when they are latents, which cannot be resized.
+    """
+    if (images.input_size, images.input_channels) == (image_size, channels):
         return images
+    if images.latents is not None:
+        raise UserError(
+            f"the latents of {images.name} are {images.input_size}x{images.input_size}x{images.input_channels}, but "
+            f"the teacher takes {image_size}x{image_size}x{channels}. Take the autoencoder that the teacher was "
+            "trained with, and images of the same size."
+        )
     train_NCHW, test_NCHW = (_fit(part, image_size, channels) for part in (images.train_NCHW, images.test_NCHW))
     return replace(
         images,
@@ -38,9 +48,15 @@ def check_classes(images: Images, classes: int) -> None:
     """Every label has a place in a network of so many classes; one of 0 classes reads no labels.
 
     Raises:
-        UserError: when a label is too large, which training would find out as an index beyond its table.
+        UserError: when a label is too large, which training would find out as an index beyond its table; or when there
+            are no labels to tell classes apart.
     """
     found = 1 + max(int(label_N.max()) for label_N in (images.train_label_N, images.test_label_N) if len(label_N))
+    if classes > 1 and found == 1:
+        raise UserError(
+            f"teacher.network: classes is {classes}, but {images.name} has no labels. "
+            "Set classes: 0 for a network that knows no labels, or take data with labels."
+        )
     if classes and found > classes:
         raise UserError(
             f"teacher.network: classes is {classes}, but {images.name} has labels up to {found - 1}. "

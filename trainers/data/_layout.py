@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainers.data._tables import ENDINGS
 from trainers.errors import UserError
 
 _PARTS = {
@@ -27,18 +28,18 @@ class Layout:
     """Sorted files of both parts; an empty test part is to be split off the training part.
 
     Args:
-        is_parquet: Parquet files, or else image files.
+        is_table: Parquet or Arrow files, or else image files.
         classes: Of image files: which class, by path; empty when they do not lie in sub-folders.
     """
 
     train: tuple[Path, ...]
     test: tuple[Path, ...]
-    is_parquet: bool
+    is_table: bool
     classes: Mapping[Path, str]
 
 
 def layout_of(folder: Path) -> Layout:
-    """What is in ``folder``: Parquet files if there are any, images otherwise.
+    """What is in ``folder``: Parquet files if there are any, else Arrow files, else images.
 
     A validation part is the test part where there is no other, and is left alone otherwise. When there is only one
     part, whatever it is called, it is the training part.
@@ -49,31 +50,33 @@ def layout_of(folder: Path) -> Layout:
     if not folder.is_dir():
         found = "is a file, not a folder" if folder.is_file() else "does not exist"
         raise UserError(f"{folder} {found} (looked for {folder.absolute()}). Give a folder of images or Parquet files.")
-    parquet, images = _files(folder)
-    if parquet:
-        return _parquet_layout(folder, parquet)
+    tables, images = _files(folder)
+    if tables:
+        return _table_layout(folder, tables)
     if images:
         return _image_layout(folder, images)
     raise UserError(
-        f"{folder} holds neither Parquet files (train-*.parquet, test-*.parquet) nor images "
+        f"{folder} holds neither Parquet files (train-*.parquet, test-*.parquet), nor Arrow files, nor images "
         f"({', '.join(sorted(_IMAGE_ENDINGS))}). Give a folder that does."
     )
 
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    parquet, images = [], []
+    tables: dict[str, list[Path]] = {ending: [] for ending in ENDINGS}
+    images = []
     for path in sorted(folder.rglob("*")):
         # Folders such as .git or .cache, and macOS's copies of file attributes, which are named like images.
         if any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
             continue
-        if path.suffix == ".parquet":
-            parquet.append(path)
+        # Beside a data set's own files, `datasets` keeps what was computed from them.
+        if path.suffix in tables and not path.name.startswith("cache-"):
+            tables[path.suffix].append(path)
         elif path.suffix.lower() in _IMAGE_ENDINGS:
             images.append(path)
-    return parquet, images
+    return next((found for found in tables.values() if found), []), images
 
 
-def _parquet_layout(folder: Path, files: Sequence[Path]) -> Layout:
+def _table_layout(folder: Path, files: Sequence[Path]) -> Layout:
     parts: defaultdict[str, list[Path]] = defaultdict(list)
     homes = set()
     for file in files:
@@ -88,7 +91,7 @@ def _parquet_layout(folder: Path, files: Sequence[Path]) -> Layout:
             "Name one: as the path of a folder, or as the subset of a hub data set."
         )
     train, test = _two_parts(parts)
-    return Layout(train=train, test=test, is_parquet=True, classes={})
+    return Layout(train=train, test=test, is_table=True, classes={})
 
 
 def _image_layout(folder: Path, files: Sequence[Path]) -> Layout:
@@ -110,7 +113,7 @@ def _image_layout(folder: Path, files: Sequence[Path]) -> Layout:
             f"{beside[0]} lies beside the class folders, as do {len(beside) - 1} more images. "
             "Move every image into the folder of its class, or all of them out of such folders."
         )
-    return Layout(train=train, test=test, is_parquet=False, classes=classes)
+    return Layout(train=train, test=test, is_table=False, classes=classes)
 
 
 def _two_parts(parts: Mapping[str, list[Path]]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:

@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from trainers.data.pixels import from_uint8, to_uint8
 from trainers.registry import Registry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
+
+
+class Decoder(Protocol):
+    """What makes images of latents; ``trainers.models.autoencoder.Autoencoder`` is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any weight."""
+
+    def decode(self, latent_NCHW: Tensor) -> Tensor:
+        """Images in about [-1, 1], on the latents' device."""
+
+    def save(self, path: Path) -> None:
+        """Write it to a folder, so that an exported model can draw without this data set."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What a diffusion model sees in place of pixels.
+
+    Args:
+        train_NCHW, test_NCHW: float32, one for each image, in the same order.
+        decoder: Makes images of them.
+    """
+
+    train_NCHW: Tensor
+    test_NCHW: Tensor
+    decoder: Decoder
 
 
 @dataclass(frozen=True)
@@ -21,6 +52,7 @@ class Images:
         train_label_N, test_label_N: Integer classes.
         name: What it is called in results.
         hash: Hash of the content, so that figures of different data are never mixed.
+        latents: Of latent diffusion; None where a diffusion model sees the pixels themselves.
     """
 
     train_NCHW: Tensor
@@ -29,6 +61,7 @@ class Images:
     test_label_N: Tensor
     name: str
     hash: str
+    latents: Latents | None = None
 
     @property
     def image_size(self) -> int:
@@ -40,6 +73,28 @@ class Images:
         """1 for grey, 3 for colour."""
         return self.train_NCHW.shape[1]
 
+    @property
+    def input_size(self) -> int:
+        """Height and width of what a diffusion model sees."""
+        return self.image_size if self.latents is None else self.latents.train_NCHW.shape[-1]
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of what a diffusion model sees."""
+        return self.channels if self.latents is None else self.latents.train_NCHW.shape[1]
+
+    def inputs(self, index_B: Tensor | slice) -> Tensor:
+        """What a diffusion model sees of these training images: pixels in [-1, 1], or latents of variance near 1."""
+        return from_uint8(self.train_NCHW[index_B]) if self.latents is None else self.latents.train_NCHW[index_B]
+
+    def test_inputs(self, index_B: Tensor | slice) -> Tensor:
+        """The same of test images."""
+        return from_uint8(self.test_NCHW[index_B]) if self.latents is None else self.latents.test_NCHW[index_B]
+
+    def decoded(self, value_BCHW: Tensor) -> Tensor:
+        """uint8 images of what a diffusion model draws, so that pixels are compared and looked at."""
+        return to_uint8(value_BCHW if self.latents is None else self.latents.decoder.decode(value_BCHW))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
@@ -47,6 +102,8 @@ class Dataset(ABC):
 
     #: True when ``load`` takes a moment and needs neither files nor the network.
     is_embedded: ClassVar[bool] = False
+    #: True when a diffusion model sees latents in place of pixels.
+    has_latents: ClassVar[bool] = False
 
     @abstractmethod
     def load(self) -> Images:
@@ -58,7 +115,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def shape(self) -> tuple[int, int]:
-        """(image size, channels), without reading the images where that is possible."""
+        """(size, channels) of what a diffusion model sees, without reading the images where that is possible."""
 
 
 DATA: Registry[Dataset] = Registry("data set", folders=("trainers.data",))

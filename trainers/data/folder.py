@@ -1,4 +1,4 @@
-"""The user's own images: a folder of Parquet files, or of image files in sub-folders by class."""
+"""The user's own images: a folder of Parquet or Arrow files, or of image files in sub-folders by class."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 class Folder(Dataset):
     """A folder of Parquet files (train-*, test-*), or of images in sub-folders by class (in train/ and test/, or not).
 
+    A folder that ``save_to_disk`` of the ``datasets`` library wrote will do, too.
+
     Args:
         path: The folder; a relative one is looked for from the current directory.
-        image_size: Every image is cropped to its middle square and resized to this; as they are when left out.
+        image_size: Every image is cropped to a square and resized to this; as they are when left out.
+        crop: Side of that square, cut out of the middle; as large as fits when left out.
         channels: 1 for grey, 3 for colour; as they are when left out.
-        limit: At most so many training images, chosen at random with a fixed seed.
+        limit: At most so many training images and so many test images, each chosen at random with a fixed seed.
         test_share: Share split off with a fixed seed as the test part, where the folder has none.
-        image_column, label_column: Of Parquet files, when they cannot be guessed.
+        image_column, label_column: Of Parquet and Arrow files, when they cannot be guessed.
     """
 
     path: str
     image_size: PositiveInt | None = None
+    crop: PositiveInt | None = None
     channels: Literal[1, 3] | None = None
     limit: PositiveInt | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -52,11 +56,11 @@ class Folder(Dataset):
 
     def _reading(self) -> Reading:
         from trainers.data._decoding import Fit
-        from trainers.data._parquet import Columns
         from trainers.data._read import Reading
+        from trainers.data._tables import Columns
 
         return Reading(
-            fit=Fit(self.image_size, self.channels),
+            fit=Fit(image_size=self.image_size, channels=self.channels, crop=self.crop),
             columns=Columns(self.image_column, self.label_column),
             limit=self.limit,
             test_share=self.test_share,

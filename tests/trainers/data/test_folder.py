@@ -8,12 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features
+from datasets import Image as DatasetsImage
 from PIL import Image
 from pydantic import ValidationError
 
+from trainers.cache import Cache
+from trainers.data._images import check_classes
 from trainers.data.dataset import DATA
 from trainers.data.folder import Folder
 from trainers.errors import UserError
+from trainers.models.extractor import label_extractor
 
 CIFAR10 = Path("../shared/data/cifar10-jpeg")
 
@@ -138,14 +143,88 @@ def test_a_test_part_alone_is_split(tmp_path: Path) -> None:
     assert (len(images.train_NCHW), len(images.test_NCHW)) == (8, 2)
 
 
-def test_limit_takes_a_fixed_random_choice_of_the_training_part(class_folders: Path) -> None:
+def test_limit_takes_a_fixed_random_choice_of_each_part(class_folders: Path) -> None:
     # The first images of sorted class folders would all be of one class.
-    limited = Folder(path=str(class_folders), limit=8).load()
-    whole = Folder(path=str(class_folders)).load()
-    assert len(limited.train_NCHW) == 8
-    assert set(limited.train_label_N.tolist()) == {0, 1}
-    assert torch.equal(limited.test_NCHW, whole.test_NCHW)
-    assert limited.hash == Folder(path=str(class_folders), limit=8).load().hash
+    limited = Folder(path=str(class_folders), limit=8, test_share=0.5).load()
+    whole = Folder(path=str(class_folders), test_share=0.5).load()
+    assert (len(limited.train_NCHW), len(limited.test_NCHW)) == (8, 8)
+    for chosen_NCHW, label_N, all_NCHW in (
+        (limited.train_NCHW, limited.train_label_N, whole.train_NCHW),
+        (limited.test_NCHW, limited.test_label_N, whole.test_NCHW),
+    ):
+        assert set(label_N.tolist()) == {0, 1}
+        assert {p.numpy().tobytes() for p in chosen_NCHW} < {p.numpy().tobytes() for p in all_NCHW}
+    assert limited.hash == Folder(path=str(class_folders), limit=8, test_share=0.5).load().hash
+
+
+def test_limited_rows_of_several_files_keep_their_labels(tmp_path: Path) -> None:
+    # More rows than are read at once; the value of each image is its label.
+    for index, (first, last) in enumerate([(0, 100), (100, 100), (100, 800)]):
+        labels = [value % 256 for value in range(first, last)]
+        contents = [png(np.full((2, 2, 1), label, dtype=np.uint8)) for label in labels]
+        write_parquet(tmp_path / f"train-{index}.parquet", contents, labels)
+    images = Folder(path=str(tmp_path), limit=90).load()
+    assert len(images.train_NCHW) == 90
+    assert torch.equal(images.train_NCHW[:, 0, 0, 0].long(), images.train_label_N)
+    assert torch.equal(images.test_NCHW[:, 0, 0, 0].long(), images.test_label_N)
+    assert images.train_label_N.unique().numel() > 30
+
+
+def test_more_images_than_fit_in_memory_are_refused_before_they_are_decoded(
+    parquet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each image takes 108 bytes, and 40 % of 1,620 bytes hold six of them: three to train, three to test.
+    memory = {"SC_PAGE_SIZE": 10, "SC_PHYS_PAGES": 162}
+    monkeypatch.setattr("os.sysconf", lambda name: memory[name])
+    with pytest.raises(UserError, match=r"7 training and 3 test images of 6x6x3.*Write limit: 3 or less"):
+        Folder(path=str(parquet)).load()
+    assert len(Folder(path=str(parquet), limit=3).load().train_NCHW) == 3
+
+
+def test_arrow_folders_of_the_datasets_library_are_read(tmp_path: Path) -> None:
+    features = Features({"image": DatasetsImage(), "label": ClassLabel(names=["ant", "bee"])})
+    parts = {
+        part: Dataset.from_dict(
+            {"image": [Image.fromarray(p) for p in pixels(count, seed=count)], "label": [i % 2 for i in range(count)]},
+            features=features,
+        )
+        for part, count in (("train", 5), ("test", 3))
+    }
+    DatasetDict(parts).save_to_disk(tmp_path / "both")
+    (tmp_path / "both" / "train" / "cache-0123.arrow").write_bytes(b"what map computed")
+    images = Folder(path=str(tmp_path / "both")).load()
+    assert torch.equal(images.train_NCHW, as_tensor(pixels(5, seed=5)))
+    assert torch.equal(images.test_NCHW, as_tensor(pixels(3, seed=3)))
+    assert images.train_label_N.tolist() == [0, 1, 0, 1, 0]
+    parts["train"].save_to_disk(tmp_path / "alone")
+    assert (len(Folder(path=str(tmp_path / "alone")).load().train_NCHW), len(images.test_NCHW)) == (4, 3)
+    (tmp_path / "alone" / "data-00000-of-00001.arrow").write_bytes(b"cut off")
+    with pytest.raises(UserError, match=r"data-00000-of-00001\.arrow is not a readable Arrow file"):
+        Folder(path=str(tmp_path / "alone")).load()
+
+
+def test_crop_takes_the_middle_before_resizing(tmp_path: Path) -> None:
+    framed = np.full((8, 8, 3), 255, dtype=np.uint8)
+    framed[2:6, 2:6] = pixels(1, size=4)[0]
+    for index in range(2):
+        write_image(tmp_path / f"{index}.png", framed)
+    folder = Folder(path=str(tmp_path), crop=4)
+    assert folder.shape() == (4, 3)
+    assert torch.equal(folder.load().train_NCHW, as_tensor(pixels(1, size=4)))
+    halved = Folder(path=str(tmp_path), crop=4, image_size=2).load().train_NCHW
+    assert halved.shape == (1, 3, 2, 2) and halved.max() < 255
+    with pytest.raises(UserError, match=r"\d\.png is 8x8 pixels: 9x9 cannot be cut out of it"):
+        Folder(path=str(tmp_path), crop=9).load()
+
+
+def test_classes_without_labels_are_refused_once_and_clearly(tmp_path: Path, cache: Cache) -> None:
+    write_parquet(tmp_path / "train.parquet", [png(p) for p in pixels(6)])
+    images = Folder(path=str(tmp_path)).load()
+    check_classes(images, 0)
+    with pytest.raises(UserError, match=r"classes is 10, but .* has no labels\. Set classes: 0"):
+        check_classes(images, 10)
+    with pytest.raises(UserError, match=r"has no labels to train a feature extractor on.*inception"):
+        label_extractor(images, cache)
 
 
 def test_limit_above_the_number_of_images_takes_all(parquet: Path) -> None:
@@ -293,6 +372,6 @@ def test_cifar10_as_jpeg_is_read() -> None:
     folder = Folder(path=str(CIFAR10), limit=500)
     assert folder.shape() == (32, 3)
     images = folder.load()
-    assert (len(images.train_NCHW), len(images.test_NCHW)) == (500, 10_000)
-    assert images.test_label_N.bincount().tolist() == [1000] * 10
+    assert (len(images.train_NCHW), len(images.test_NCHW)) == (500, 500)
+    assert images.test_label_N.bincount().min() > 30
     assert images.name == "cifar10-jpeg"

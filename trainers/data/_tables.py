@@ -1,4 +1,4 @@
-"""Encoded images and labels of Parquet files, in the layout that the ``datasets`` library writes.
+"""Encoded images and labels of Parquet files and of Arrow files, in the layouts that the ``datasets`` library writes.
 
 ``datasets`` explains the columns; the rows are read with pyarrow. ``load_dataset`` would write a copy of everything
 into the user's cache, and with ``streaming=True`` (datasets 5.2.0) the program now and then aborts at exit.
@@ -18,8 +18,11 @@ from trainers.errors import UserError
 if TYPE_CHECKING:
     import pyarrow
 
+ENDINGS = (".parquet", ".arrow")
 _IMAGE_NAMES = ("image", "img")
 _LABEL_NAMES = ("label", "labels")
+#: Photographs of 256x256 are 20 kB each; a whole row group of them would not fit in a small memory.
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -30,33 +33,83 @@ class Columns:
     label: str | None = None
 
 
-def stored_in_parquet(files: Sequence[Path], columns: Columns) -> StoredImages:
-    """All rows of the files, in order; label 0 where there are no labels."""
-    import pyarrow.parquet
-
+def stored_in_tables(files: Sequence[Path], rows: Sequence[int], columns: Columns) -> StoredImages:
+    """Some rows of the files, counted through all of them and rising; label 0 where there are no labels."""
     images: list[EncodedImage] = []
     labels: list[int | str] = []
+    first = 0
     for file in files:
-        with _named(file):
-            found = _found(pyarrow.parquet.read_schema(file), columns, file)
-            names = [found.image] if found.label is None else [found.image, found.label]
-            table = pyarrow.parquet.read_table(file, columns=names)
-        images += _images(table.column(found.image), file)
-        labels += [0] * len(table) if found.label is None else _labels(table.column(found.label), file)
+        count = _row_count(file)
+        inside = [row - first for row in rows if first <= row < first + count]
+        first += count
+        if inside:
+            found = _stored(file, inside, columns)
+            images += found.images
+            labels += found.labels
     return StoredImages(images, labels)
 
 
-def first_in_parquet(files: Sequence[Path], columns: Columns) -> EncodedImage:
+def count_in_tables(files: Sequence[Path]) -> int:
+    """Rows of all files together; none of them is read."""
+    return sum(_row_count(file) for file in files)
+
+
+def first_in_tables(files: Sequence[Path], columns: Columns) -> EncodedImage:
     """The first image; little more than its bytes is read."""
+    for file in files:
+        if _row_count(file):
+            return _stored(file, [0], columns).images[0]
+    raise UserError(f"{files[0].parent} holds no images: its tables have no rows. Give a folder with images.")
+
+
+def _stored(file: Path, rows: Sequence[int], columns: Columns) -> StoredImages:
+    """Some rows of one file, rising."""
+    import numpy as np
     import pyarrow
+
+    row_N, parts, first = np.asarray(rows), [], 0
+    with _named(file):
+        found = _found(_schema(file), columns, file)
+        for batch in _batches(file, [found.image] if found.label is None else [found.image, found.label]):
+            inside_B = row_N[(row_N >= first) & (row_N < first + len(batch))] - first
+            parts.append(batch.take(pyarrow.array(inside_B)))
+            first += len(batch)
+            if first > rows[-1]:
+                break
+        table = pyarrow.Table.from_batches(parts)
+    images = _images(table.column(found.image), rows, file)
+    return StoredImages(images, [0] * len(rows) if found.label is None else _labels(table[found.label], rows, file))
+
+
+def _schema(file: Path) -> pyarrow.Schema:
     import pyarrow.parquet
 
-    for file in files:
-        with _named(file), pyarrow.parquet.ParquetFile(file) as opened:
-            found = _found(opened.schema_arrow, columns, file)
-            for batch in opened.iter_batches(batch_size=1, columns=[found.image]):
-                return _images(pyarrow.chunked_array([batch.column(0)]), file)[0]
-    raise UserError(f"{files[0].parent} holds no images: its Parquet files have no rows. Give a folder with images.")
+    if file.suffix == ".parquet":
+        return pyarrow.parquet.read_schema(file)
+    with pyarrow.memory_map(str(file)) as source:
+        return pyarrow.ipc.open_stream(source).schema
+
+
+def _row_count(file: Path) -> int:
+    import pyarrow.parquet
+
+    with _named(file):
+        if file.suffix == ".parquet":
+            return int(pyarrow.parquet.read_metadata(file).num_rows)
+        with pyarrow.memory_map(str(file)) as source:
+            return sum(len(batch) for batch in pyarrow.ipc.open_stream(source))
+
+
+def _batches(file: Path, names: list[str]) -> Iterator[pyarrow.RecordBatch]:
+    import pyarrow.parquet
+
+    if file.suffix == ".parquet":
+        with pyarrow.parquet.ParquetFile(file) as opened:
+            yield from opened.iter_batches(_ROWS_AT_ONCE, columns=names)
+    else:
+        with pyarrow.memory_map(str(file)) as source:
+            for batch in pyarrow.ipc.open_stream(source):
+                yield batch.select(names)
 
 
 @dataclass(frozen=True)
@@ -100,9 +153,10 @@ def _holds_bytes(type_: pyarrow.DataType) -> bool:
     return bool(pyarrow.types.is_binary(type_) or pyarrow.types.is_large_binary(type_))
 
 
-def _images(column: pyarrow.ChunkedArray, file: Path) -> list[EncodedImage]:
+def _images(column: pyarrow.ChunkedArray, rows: Sequence[int], file: Path) -> list[EncodedImage]:
     content = _struct_content if _is_struct(column) else _plain_content
-    return [EncodedImage(f"{file} (row {row})", content(value, file)) for row, value in enumerate(column.to_pylist())]
+    values = zip(rows, column.to_pylist(), strict=True)
+    return [EncodedImage(f"{file} (row {row})", content(value, file)) for row, value in values]
 
 
 def _is_struct(column: pyarrow.ChunkedArray) -> bool:
@@ -126,9 +180,9 @@ def _plain_content(value: Any, file: Path) -> bytes | None:
     raise UserError(f"{file}: the image column holds {type(value).__name__}, not images. Choose another image_column.")
 
 
-def _labels(column: pyarrow.ChunkedArray, file: Path) -> list[int | str]:
+def _labels(column: pyarrow.ChunkedArray, rows: Sequence[int], file: Path) -> list[int | str]:
     values = column.to_pylist()
-    for row, value in enumerate(values):
+    for row, value in zip(rows, values, strict=True):
         if not isinstance(value, int | str):
             raise UserError(
                 f"{file} (row {row}): the label is {value!r}; whole numbers and names of classes are allowed. "
@@ -148,5 +202,5 @@ def _named(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise UserError(f"{file} is not a readable Parquet file ({reason}). Fetch or write it again.") from None
+        kind, reason = file.suffix[1:].capitalize(), str(error).partition("\n")[0].rstrip(".")
+        raise UserError(f"{file} is not a readable {kind} file ({reason}). Fetch or write it again.") from None

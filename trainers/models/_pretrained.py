@@ -1,0 +1,123 @@
+"""Folders of diffusers: where the parts of a model are, and its weights. Only safetensors files are read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trainers.errors import UserError
+
+if TYPE_CHECKING:
+    from diffusers import ModelMixin
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+WEIGHT_FILES = (WEIGHTS, f"{WEIGHTS}.index.json", "diffusion_pytorch_model-*-of-*.safetensors")
+
+Model = TypeVar("Model", bound="ModelMixin")
+
+
+def local_folder(source: str, *, option: str) -> Path | None:
+    """The folder, if the source means one; None for a hub id.
+
+    Args:
+        option: Where the source was written, for messages.
+
+    Raises:
+        UserError: when it reads like a path but nothing is there.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(
+            f"{option}: {source} is a file. Give the folder of the model, or a Slimfront .safetensors file."
+        )
+    # `owner/name` could be both; where a folder `owner` exists, a misspelt path is the likelier meaning.
+    if not re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]+", source) or source.startswith(".") or path.parent.is_dir():
+        raise UserError(
+            f"{option}: {source} does not exist (looked for {path.absolute()}). "
+            "Give a model folder that exists, or a hub id of the form owner/name."
+        )
+    return None
+
+
+def first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of ``names`` that is there."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse a folder without safetensors weights."""
+    if not any((folder / name).is_file() for name in WEIGHT_FILES[:2]):
+        raise UserError(
+            f"{folder} has no {WEIGHTS}; other formats, such as .bin, can run code when they are opened. "
+            "Save the model with diffusers' save_pretrained(..., safe_serialization=True), or choose another one."
+        )
+
+
+def options_in(file: Path) -> dict[str, Any]:
+    """What a JSON file says.
+
+    Raises:
+        UserError: when it is damaged.
+    """
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}). Fetch or save the model again.") from None
+    if not isinstance(read, dict):
+        raise UserError(f"{file} holds a {type(read).__name__}, not options. Fetch or save the model again.")
+    return read
+
+
+def pretrained(kind: type[Model], folder: Path) -> Model:
+    """The network in float32 on the CPU, all weights under their present names: diffusers renames those of old files.
+
+    Raises:
+        UserError: when a weight is missing, left over or unreadable.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        # The global random stream stays where it is: diffusers draws first weights before it loads the real ones.
+        with torch.random.fork_rng(devices=[]), _silent_diffusers():
+            net, info = kind.from_pretrained(
+                str(folder),
+                use_safetensors=True,
+                local_files_only=True,
+                torch_dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UserError(
+            f"the weights in {folder} cannot be loaded ({reason}). Fetch or save the model again."
+        ) from None
+    # diffusers fills gaps with random weights and only warns.
+    for gap, words in (("missing_keys", "lack"), ("unexpected_keys", "have, beside what the network needs,")):
+        if info[gap]:
+            raise UserError(f"the weights in {folder} {words} {_some(info[gap])}. Fetch or save the model again.")
+    return net
+
+
+@contextmanager
+def _silent_diffusers() -> Iterator[None]:
+    from diffusers.utils import logging as diffusers_logging
+
+    level = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(level)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
