@@ -1,6 +1,6 @@
 """Features of images, through torch-fidelity's FeatureExtractorBase: what FID, KID and their kin are computed from.
 
-Legend: N images, F features.
+Legend: N images, F features, C classes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from objectives import _inception
 from objectives._frechet import Statistics, statistics
 from trainers.cache import Cache
 from trainers.data.dataset import Images
-from trainers.models.extractor import FEATURES, Extractor, label_extractor
-from trainers.models.sampling import from_uint8
+from trainers.data.pixels import from_uint8
+from trainers.models.extractor import FEATURES, VARIANCE, Extractor, label_extractor
 
 Kind = Literal["auto", "inception", "labels"]
 _BATCH = {"inception": 50, "labels": 500}
 _LAYER = str(FEATURES)
+_REFERENCE = 5_000
+"""Training images whose features are kept: 2,048 for each of a million images would be gigabytes."""
 _nets: dict[str, nn.Module] = {}
 
 
@@ -88,6 +90,22 @@ def features(extractor: FeatureExtractorBase, image_NCHW: Tensor, *, device: tor
     return torch.cat([extractor(batch.to(device))[0].double().cpu() for batch in batches]).numpy()
 
 
+@torch.no_grad()
+def logits(extractor: FeatureExtractorBase, feature_NF: NDArray[np.float64]) -> Tensor:
+    """What the extractor's own classifier makes of features: logits (N, C) on the CPU.
+
+    Inception's are without the bias of its classes, as the published scores have them.
+    """
+    feature = torch.from_numpy(feature_NF).float()
+    if isinstance(extractor, LabelFeatures):
+        head = extractor.net.head
+        assert isinstance(head, nn.Linear)
+        relevant = nn.functional.relu(feature / VARIANCE**0.5)
+        return nn.functional.linear(relevant, head.weight.cpu(), None if head.bias is None else head.bias.cpu())
+    found: Tensor = feature @ extractor.fc.weight.cpu().T
+    return found
+
+
 def reference_statistics(
     extractor: FeatureExtractorBase, images: Images, cache: Cache, *, device: torch.device
 ) -> Statistics:
@@ -99,6 +117,25 @@ def reference_statistics(
 
     stored = cache.tensors("reference", {"data": images.hash, "extractor": extractor.get_name()}, make)
     return Statistics(**{name: tensor.numpy() for name, tensor in stored.items()})
+
+
+def reference_features(
+    extractor: FeatureExtractorBase, images: Images, cache: Cache, *, count: int, device: torch.device
+) -> NDArray[np.float64]:
+    """Features (N, F) of training images in an order that is always the same, computed once.
+
+    There are at least ``count`` of them, or all that there are, and no fewer than 5,000 where there are so many.
+    """
+    wanted = min(max(count, _REFERENCE), len(images.train_NCHW))
+    order = torch.randperm(len(images.train_NCHW), generator=torch.Generator().manual_seed(0))[:wanted]
+
+    def make() -> dict[str, Tensor]:
+        found = features(extractor, images.train_NCHW[order], device=device)
+        # They were computed in float32, so nothing is lost.
+        return {"features": torch.from_numpy(found).float()}
+
+    key = {"data": images.hash, "extractor": extractor.get_name(), "count": wanted}
+    return cache.tensors("reference-features", key, make)["features"].double().numpy()
 
 
 def _registered(found: Extractor) -> LabelFeatures:

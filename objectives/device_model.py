@@ -43,14 +43,14 @@ class DeviceModel:
     train_macs_per_second: float
     train_layer_seconds: float
 
-    def predict(self, spec: ArchSpec) -> float:
-        """Milliseconds of one full generation at batch 1; takes a fraction of a millisecond."""
+    def predict(self, spec: ArchSpec, *, batch: int = 1) -> float:
+        """Milliseconds of one full generation; takes a fraction of a millisecond."""
         step_seconds = sum(
             weight * value
-            for kind, values in terms_of(spec).items()
+            for kind, values in terms_of(spec, batch=batch).items()
             for weight, value in zip(self.weights[kind], values, strict=True)
         )
-        return 1000 * (self.generation_seconds + spec.sampling_steps * step_seconds)
+        return 1000 * (self.generation_seconds + spec.evaluations * step_seconds)
 
     def training_seconds(self, spec: ArchSpec, *, images: int, batch: int) -> float:
         """About how long it takes to train on so many images; without the optimiser, and without a teacher."""

@@ -37,32 +37,9 @@ class LatencyMs(Objective):
     repeats: Annotated[int, Field(ge=5)] = 50
 
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
-        import statistics
+        from objectives._generation import timed_generation
 
-        import torch
-
-        from objectives._timing import alone, median_stderr, repeated_seconds
-        from trainers.models.sampling import draw
-        from trainers.provenance import device_name
-
-        model = model.to(run.device)
-        spec = model.spec
-        shape = (1, spec.image_channels, spec.image_size, spec.image_size)
-        noise_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(run.device)
-        label_B = torch.zeros(1, dtype=torch.long, device=run.device) if spec.network.classes else None
-
-        def generate() -> None:
-            draw(model, noise_BCHW, label_B)
-
-        with alone(run.cache.folder):
-            repeated_seconds(generate, device=run.device, least=2, most=2, within=0)  # warm-up
-            taken = repeated_seconds(generate, device=run.device, least=5, most=self.repeats, within=self.seconds)
-        return Measurement(
-            value=1000 * statistics.median(taken),
-            stderr=1000 * median_stderr(taken),
-            samples=len(taken),
-            by=device_name(run.device, threads=torch.get_num_threads()),
-        )
+        return timed_generation(model, run, batch=1, seconds=self.seconds, repeats=self.repeats)
 
     def predict(self, spec: ArchSpec, device: DeviceModel) -> float:
         return device.predict(spec)

@@ -53,9 +53,10 @@ def rounded_up(value: float) -> str:
 
 def _next_commands(views: StudyViews) -> str:
     knee = next((point for point in views.front.points if point.trial == views.front.knee), None)
-    if knee is None or not views.costs:
+    costs = [cost.name for cost in views.costs if cost.goal == "min"]
+    if knee is None or not costs:
         return f"next:\n  python -m search.explore {views.folder}"
-    cost = views.costs[0].name
+    cost = costs[0]
     return (
         f"next:\n  python -m search.best {views.folder} --max {cost}={rounded_up(knee.values[cost])}\n"
         f"  python -m search.export {views.folder} --knee --out my-student"

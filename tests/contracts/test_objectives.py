@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from objectives import _inception
 from objectives.device_model import DeviceModel, calibrated
 from objectives.objective import OBJECTIVES, Objective
+from tests.conftest import build
 from trainers.cache import Cache
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.run import Run
@@ -29,7 +32,10 @@ def objective(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_the_promised_objectives_are_there() -> None:
-    assert {"fid", "parameters", "size_mb", "macs_g", "latency_ms"} <= set(OBJECTIVES.names())
+    learned = {"fid", "kid", "inception_score", "precision", "recall", "ssim", "denoising_loss"}
+    costs = {"parameters", "size_mb", "file_mb", "compressed_mb", "macs_g", "latency_ms", "generation_ms"}
+    assert {name for name, kind in OBJECTIVES if kind.is_learned} >= learned
+    assert {name for name, kind in OBJECTIVES if not kind.is_learned} >= costs | {"peak_memory_mb"}
 
 
 def test_says_what_it_is(objective: Objective) -> None:
@@ -59,6 +65,34 @@ def test_predicts_exactly_nearly_or_not_at_all(
         assert predicted is None
     else:
         assert predicted is not None and predicted > 0
+
+
+def test_what_is_learned_repeats_itself_says_by_what_and_is_uncertain(
+    objective: Objective, tiny: DiffusionModel, run: Run
+) -> None:
+    if not objective.is_learned:
+        pytest.skip("a cost")
+    # The teacher is nothing to compare with itself.
+    run = replace(run, teacher=build(tiny.spec.network, seed=1))  # type: ignore[arg-type]
+    found = objective.measure(tiny, run)
+    again = objective.measure(replace(tiny, net=tiny.copy_of_net()), replace(run, seed=9))
+    assert found == again and found.samples > 1 and found.stderr > 0
+    # A hash in it keeps values apart that must not be compared.
+    assert re.search(r"-[0-9a-f]{8}([0-9a-f]{8})?$", found.by)
+    other = objective.with_noise(7).measure(tiny, run)
+    assert other.by == found.by and other.samples == found.samples
+    apart = math.hypot(found.stderr, other.stderr)
+    assert abs(other.value - found.value) < 5 * apart
+    assert other.value != found.value or found.value in (0.0, 1.0)
+
+
+def test_a_diverged_model_is_an_error_and_no_value(objective: Objective, tiny: DiffusionModel, run: Run) -> None:
+    if not objective.is_learned:
+        pytest.skip("a cost")
+    net = tiny.copy_of_net()
+    next(net.parameters()).data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="diverged"):
+        objective.measure(replace(tiny, net=net), run)
 
 
 def test_measuring_leaves_the_model_as_it_was(objective: Objective, tiny: DiffusionModel, run: Run) -> None:

@@ -11,10 +11,10 @@ import torch
 from trainers.cache import Cache
 from trainers.data._images import content_hash, fitted
 from trainers.data.dataset import Images
+from trainers.data.pixels import from_uint8
 from trainers.errors import UserError
 from trainers.models import extractor
 from trainers.models.extractor import label_extractor
-from trainers.models.sampling import from_uint8
 
 
 def test_knows_digits_it_has_not_seen(digits: Images, cache: Cache) -> None:
