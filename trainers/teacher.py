@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, PositiveInt
 
 from trainers.errors import UserError
+from trainers.models.diffusion import Diffusion, Weighting
 from trainers.models.network import NETWORKS, Network
+from trainers.models.samplers.ddim import Ddim
+from trainers.models.samplers.sampler import SAMPLERS, Sampler
 
 if TYPE_CHECKING:
     import torch
 
     from trainers.cache import Cache
-    from trainers.data.dataset import Images
+    from trainers.data.dataset import Dataset, Images
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Progress
@@ -32,7 +35,12 @@ class Teacher:
         images: Images seen in training.
         batch: Images per training step.
         learning_rate: Of AdamW, after a linear warm-up, decaying to zero as a cosine.
-        sampling_steps: Denoising steps when the teacher draws; its latency and its FID refer to them.
+        ema: Decay of the average of the weights, which draws better than the last ones (Ho et al. 2020, appendix B).
+        diffusion: Schedule and prediction of a network that is trained here.
+        error_weight, label_dropout, precision: Of its training, as of the stage ``train``.
+        sampling_steps: Steps when the teacher draws; its latency and its FID refer to them.
+        sampler: How it draws, and its students where their recipe does not say.
+        guidance: Of a class-conditional network trained with label dropout; 1 is none.
         seed: Of its first weights, batches and noise.
     """
 
@@ -43,7 +51,14 @@ class Teacher:
     images: PositiveInt = 400_000
     batch: PositiveInt = 128
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    diffusion: Diffusion = field(default_factory=Diffusion)
+    error_weight: Weighting = "plain"
+    label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 32
+    sampler: Annotated[Sampler, SAMPLERS] = field(default_factory=Ddim)
+    guidance: Annotated[float, Field(ge=0)] = 1.0
     seed: int = 0
 
     def planned_spec(self, *, image_size: int, image_channels: int) -> ArchSpec:
@@ -58,12 +73,42 @@ class Teacher:
             from trainers.models.published import published_spec
 
             assert self.source is not None
-            return published_spec(self.source, sampling_steps=self.sampling_steps)
+            return self._drawn(published_spec(self.source, sampling_steps=self.sampling_steps))
         network = self.network.for_data(image_size=image_size, image_channels=image_channels)
         mistakes = network.mistakes()
         if mistakes:
             raise UserError("\n".join(f"teacher.network: {mistake}" for mistake in mistakes))
-        return spec_of(network, sampling_steps=self.sampling_steps)
+        spec = spec_of(network, sampling_steps=self.sampling_steps, diffusion=self.diffusion)
+        if self.label_dropout and network.unlabelled is None:
+            raise UserError(
+                f"teacher.label_dropout: {self.label_dropout} needs a network that also answers without labels. "
+                "Use guided_unet with classes, or leave label_dropout out."
+            )
+        return self._drawn(spec)
+
+    def planned_for(self, data: Dataset) -> ArchSpec:
+        """The architecture for this data, before anything is trained or loaded.
+
+        Raises:
+            UserError: when the options contradict each other or the data.
+        """
+        network = self.network
+        if network is not None and network.image_size and network.image_channels:
+            size, channels = network.image_size, network.image_channels
+        else:
+            size, channels = data.shape()
+        spec = self.planned_spec(image_size=size, image_channels=channels)
+        if data.has_latents and spec.diffusion.is_clipped:
+            raise UserError(
+                "teacher.diffusion: is_clipped is true, which holds drawn values between -1 and 1, but latents go "
+                "beyond. Write `diffusion: {is_clipped: false}`."
+            )
+        if not data.has_latents and not spec.diffusion.is_clipped and self.source is not None:
+            raise UserError(
+                f"teacher.from: {self.source} works on latents, but this data is of pixels. Write "
+                f"`data: {{latent: {{of: <the data>, autoencoder: {self.source}}}}}`."
+            )
+        return spec
 
     def obtain(
         self, images: Images, *, cache: Cache, device: torch.device, on_progress: Callable[[Progress], None]
@@ -79,12 +124,13 @@ class Teacher:
         if self.source is not None:
             from trainers.models.published import load_published
 
-            return load_published(self.source, sampling_steps=self.sampling_steps).to(device)
+            model = load_published(self.source, sampling_steps=self.sampling_steps).to(device)
+            return replace(model, spec=self._drawn(model.spec))
         path = self.cache_path(images, cache)
         if path.is_file():
             try:
                 model = files.load(path, device=device)
-                return replace(model, spec=model.spec.with_sampling_steps(self.sampling_steps))
+                return replace(model, spec=self._drawn(model.spec))
             except UserError:
                 # A damaged file; the teacher is trained again and takes its place.
                 path.unlink(missing_ok=True)
@@ -99,42 +145,48 @@ class Teacher:
     def cache_path(self, images: Images, cache: Cache) -> Path:
         """Where the trained teacher is kept: named by everything its weights depend on."""
         assert self.network is not None
-        network = self.network.for_data(image_size=images.image_size, image_channels=images.channels)
-        key = {
-            "network": repr(network),
-            "images": self.images,
-            "batch": self.batch,
-            "learning_rate": self.learning_rate,
-            "seed": self.seed,
-            "data": images.hash,
-        }
+        network = self.network.for_data(image_size=images.input_size, image_channels=images.input_channels)
+        key = {"network": repr(network), "data": images.hash}
+        drawing = ("network", "source", "sampling_steps", "sampler", "guidance")
+        key |= {option.name: getattr(self, option.name) for option in fields(self) if option.name not in drawing}
         return cache.path("teacher", key)
+
+    def _drawn(self, spec: ArchSpec) -> ArchSpec:
+        """The spec with this sampler, steps and guidance.
+
+        Raises:
+            UserError: when images cannot be drawn in this way.
+        """
+        drawn = replace(spec, sampling_steps=self.sampling_steps, sampler=self.sampler, guidance=self.guidance)
+        if mistakes := drawn.drawing_mistakes():
+            raise UserError("\n".join(f"teacher.{mistake}" for mistake in mistakes))
+        return drawn
 
     def _trained(
         self, images: Images, *, cache: Cache, device: torch.device, on_progress: Callable[[Progress], None]
     ) -> DiffusionModel:
-        import torch
-
         from trainers.distillation.train import Train
-        from trainers.models.diffusion_model import DiffusionModel
+        from trainers.models.fresh import fresh
         from trainers.recipe import Recipe
         from trainers.run import Run
 
-        spec = self.planned_spec(image_size=images.image_size, image_channels=images.channels)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            net = spec.network.build().to(device)
-        untrained = DiffusionModel(net=net, spec=spec)
+        spec = self.planned_spec(image_size=images.input_size, image_channels=images.input_channels)
         run = Run(
             seed=self.seed,
             device=device,
             images=images,
-            teacher=untrained,
+            teacher=fresh(spec, seed=self.seed, device=device),
             cache=cache,
             budget_images=self.images,
             until_images=self.images,
             on_progress=on_progress,
         )
-        # The average over the last hundreds of steps draws better than the last weights (Ho et al. 2020, appendix B).
-        stage = Train(batch=self.batch, learning_rate=self.learning_rate, ema=0.995)
+        stage = Train(
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            ema=self.ema,
+            error_weight=self.error_weight,
+            label_dropout=self.label_dropout,
+            precision=self.precision,
+        )
         return replace(Recipe((stage,)).run(run), log=(), notes=())

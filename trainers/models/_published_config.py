@@ -42,13 +42,16 @@ _ATTENDS = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "
 #: Schedulers of one family: equal defaults, and noise added in the same way.
 _SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler")
 _FIXED_SCHEDULE: Mapping[str, tuple[Any, ...]] = {
-    "beta_schedule": ("linear",),
-    "prediction_type": ("epsilon",),
+    "beta_schedule": ("linear", "scaled_linear"),
+    "prediction_type": ("epsilon", "sample", "v_prediction"),
     "predict_epsilon": (True,),
     "trained_betas": (None,),
     "rescale_betas_zero_snr": (False,),
     "use_flow_sigmas": (False,),
 }
+_PREDICTIONS = {"epsilon": "epsilon", "sample": "x", "v_prediction": "v"}
+#: What an autoencoder is called in a pipeline of latent diffusion.
+AUTOENCODERS = ("vqvae", "vae")
 _ANOTHER = "Choose another model, or leave 'from' out and train a network."
 
 
@@ -91,7 +94,7 @@ def diffusion_of(config: Mapping[str, Any], place: str) -> Diffusion:
     """The noise process that a scheduler_config.json describes.
 
     Raises:
-        UserError: naming the option that differs from a linear schedule and noise prediction, and its value.
+        UserError: naming the option that is not among ours, such as a schedule that is not linear, and its value.
     """
     _check(place, "_class_name", config.get("_class_name"), _SCHEDULERS)
     for option, allowed in _FIXED_SCHEDULE.items():
@@ -103,6 +106,8 @@ def diffusion_of(config: Mapping[str, Any], place: str) -> Diffusion:
                 "steps": config.get("num_train_timesteps", standard.steps),
                 "beta_start": config.get("beta_start", standard.beta_start),
                 "beta_end": config.get("beta_end", standard.beta_end),
+                "schedule": config.get("beta_schedule", standard.schedule),
+                "prediction": _PREDICTIONS[config.get("prediction_type", "epsilon")],
             }
         )
     except ValidationError as error:
@@ -111,8 +116,9 @@ def diffusion_of(config: Mapping[str, Any], place: str) -> Diffusion:
 
 
 def check_pipeline(index: Mapping[str, Any], place: str) -> None:
-    """Refuse pipelines in which the network does not work on pixels alone, as by model_index.json."""
-    others = [name for name in index if not name.startswith("_") and name not in ("unet", "scheduler")]
+    """Refuse pipelines that have more than a network, a scheduler and an autoencoder, as by model_index.json."""
+    known = ("unet", "scheduler", *AUTOENCODERS)
+    others = [name for name in index if not name.startswith("_") and name not in known]
     if others:
         raise UserError(
             f"{place}: a {index.get('_class_name')} also has {', '.join(others)}; only a unet and a scheduler are "

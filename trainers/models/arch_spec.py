@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from trainers.models.diffusion import Diffusion
 from trainers.models.network import NETWORKS, Network
+from trainers.models.samplers.ddim import Ddim
+from trainers.models.samplers.sampler import SAMPLERS, Sampler
 
 LayerKind = Literal["conv", "conv_transpose", "linear", "norm", "layer_norm", "embedding", "constant"]
 
@@ -126,7 +128,9 @@ class ArchSpec:
         layers: By name in the network, in the order in which they are run.
         attentions: Every attention.
         diffusion: Noise schedule and what the network predicts.
-        sampling_steps: Forward passes for one generation.
+        sampling_steps: Steps of the sampler for one generation.
+        sampler: How images are drawn.
+        guidance: Of a class-conditional network: how far beyond its prediction without labels; 1 is none.
     """
 
     network: Network
@@ -134,6 +138,8 @@ class ArchSpec:
     attentions: tuple[Attention, ...] = ()
     diffusion: Diffusion = field(default_factory=Diffusion)
     sampling_steps: int = 1000
+    sampler: Sampler = field(default_factory=Ddim)
+    guidance: float = 1.0
 
     @property
     def image_size(self) -> int:
@@ -147,6 +153,12 @@ class ArchSpec:
         assert self.network.image_channels is not None
         return self.network.image_channels
 
+    @property
+    def evaluations(self) -> float:
+        """Forward passes of one image for one generation; with guidance, each step takes two."""
+        is_guided = self.guidance != 1 and self.network.classes > 0
+        return self.sampler.evaluations(self.sampling_steps) * (2 if is_guided else 1)
+
     def with_layers(self, changed: Mapping[str, Layer]) -> ArchSpec:
         """This spec with some layers replaced."""
         return replace(self, layers={**self.layers, **changed})
@@ -154,6 +166,22 @@ class ArchSpec:
     def with_sampling_steps(self, steps: int) -> ArchSpec:
         """This spec sampled in another number of steps."""
         return replace(self, sampling_steps=steps)
+
+    def drawing_mistakes(self) -> list[str]:
+        """Why images cannot be drawn in this way, each beginning with the option at fault; empty when they can."""
+        name = SAMPLERS.name_of(self.sampler)
+        found = [f"sampler: {name}: {mistake}" for mistake in self.sampler.mistakes(self.diffusion)]
+        if self.guidance != 1 and self.network.unlabelled is None:
+            found.append(
+                f"guidance: {self.guidance} needs a network that also answers without labels. "
+                "Use guided_unet with classes, or leave guidance at 1."
+            )
+        if self.sampling_steps > self.diffusion.steps:
+            found.append(
+                f"sampling_steps: {self.sampling_steps} is more than the {self.diffusion.steps} timesteps of the "
+                f"process. Give at most {self.diffusion.steps}."
+            )
+        return found
 
     def map_layers(self, change: Callable[[str, Layer], Layer]) -> ArchSpec:
         """This spec with every layer passed through ``change(name, layer)``."""
@@ -173,8 +201,10 @@ class ArchSpec:
                 "network": NETWORKS.written(self.network),
                 "layers": {name: _changed(layer) for name, layer in self.layers.items()},
                 "attentions": [_changed(attention) for attention in self.attentions],
-                "diffusion": asdict(self.diffusion),
+                "diffusion": self.diffusion.written(),
                 "sampling_steps": self.sampling_steps,
+                "sampler": SAMPLERS.written(self.sampler),
+                "guidance": self.guidance,
             },
             separators=(",", ":"),
         )
@@ -197,6 +227,8 @@ class ArchSpec:
             attentions=TypeAdapter(tuple[Attention, ...]).validate_python(written.get("attentions")),
             diffusion=TypeAdapter(Diffusion).validate_python(written.get("diffusion")),
             sampling_steps=TypeAdapter(int).validate_python(written.get("sampling_steps")),
+            sampler=SAMPLERS.parse(written.get("sampler", "ddim")),
+            guidance=TypeAdapter(float).validate_python(written.get("guidance", 1.0)),
         )
 
 

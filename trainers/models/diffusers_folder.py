@@ -14,7 +14,7 @@ from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.models.quantized import QuantizedWeight
-from trainers.models.sampling import ddim_scheduler
+from trainers.models.samplers.ddim import scheduler_of
 from trainers.models.tracing import spec_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def save_for_diffusers(model: DiffusionModel, folder: Path) -> None:
     state = {name: tensor.detach().cpu() for name, tensor in _restored(model.net).items()}
     net = cast("ModelMixin", assembled(replace(spec, network=network), state))
     net.save_pretrained(folder)
-    ddim_scheduler(spec.diffusion).save_pretrained(folder)
+    scheduler_of(spec.diffusion).save_pretrained(folder)
 
 
 def expressible(spec: ArchSpec) -> Unet:

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from trainers.cache import Cache
 from trainers.data.dataset import Images
+from trainers.data.pixels import from_uint8
 from trainers.errors import UserError
-from trainers.models.sampling import from_uint8
 
 FEATURES = 64
 #: Variance of each feature over the training images. It only sets the scale of FID, which then does not hang on how far

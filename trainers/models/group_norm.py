@@ -43,6 +43,11 @@ class FlexibleGroupNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(sum(self.sizes)))
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
 
+    def reset_parameters(self) -> None:
+        """Scale by 1 and shift by 0, as torch's own norms begin."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+
     def forward(self, input_BCP: Tensor) -> Tensor:
         """Normalised values, shaped like the input: (batch, channels, ...)."""
         kept = input_BCP.dtype

@@ -39,6 +39,11 @@ class Network(ABC):
     def attentions(self, net: nn.Module) -> dict[str, int]:
         """Query layer of every attention -> its number of heads."""
 
+    @property
+    def unlabelled(self) -> int | None:
+        """The label that means "no label", for classifier-free guidance; None when there is none such."""
+        return None
+
     def gated(self, net: nn.Module) -> tuple[str, ...]:
         """Linear layers whose outputs are two halves that are multiplied with each other, channel by channel."""
         return ()

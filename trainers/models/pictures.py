@@ -6,6 +6,8 @@ import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from trainers.models.diffusion_model import DiffusionModel
@@ -16,11 +18,11 @@ _GAP = 1
 _SMALLEST_SIDE = 64
 
 
-def sample_strip(model: DiffusionModel) -> bytes:
-    """A WEBP strip of what the model draws from the noise that all strips share."""
+def sample_strip(model: DiffusionModel, decode: Callable[[Tensor], Tensor]) -> bytes:
+    """A WEBP strip of what the model draws from the noise that all strips share; ``decode`` makes pixels of it."""
     from trainers.models.sampling import draw_uint8
 
-    return strip(draw_uint8(model, count=STRIP_IMAGES, seed=_STRIP_SEED))
+    return strip(draw_uint8(model, count=STRIP_IMAGES, seed=_STRIP_SEED, decode=decode))
 
 
 def strip(image_NCHW: Tensor) -> bytes:

@@ -1,36 +1,60 @@
-"""Drawing images: DDIM (Song et al. 2021, eta = 0) through diffusers' scheduler."""
+"""Drawing images from a model, by the sampler, steps and guidance that its spec names."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from trainers.models.diffusion import Diffusion
+from trainers.data.pixels import to_uint8
 from trainers.models.diffusion_model import DiffusionModel
 
 
 @torch.no_grad()
-def draw(model: DiffusionModel, noise_BCHW: Tensor, label_B: Tensor | None = None) -> Tensor:
-    """Images in [-1, 1] that the model makes of this noise in ``spec.sampling_steps`` steps; deterministic.
+def draw(
+    model: DiffusionModel,
+    noise_BCHW: Tensor,
+    label_B: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Images that the model makes of this noise in ``spec.sampling_steps`` steps, in [-1, 1] where they are clipped.
+
+    Args:
+        noise_BCHW: Standard normal.
+        generator: On the CPU, for samplers that add noise on the way; one with seed 0 when left out.
 
     Raises:
         FloatingPointError: when the model answers NaN or infinity, which would pass for ordinary pixels later.
     """
-    scheduler = ddim_scheduler(model.spec.diffusion)
-    scheduler.set_timesteps(model.spec.sampling_steps, device=noise_BCHW.device)
-    image_BCHW = noise_BCHW
-    for timestep in scheduler.timesteps:
-        prediction_BCHW = model.predict(image_BCHW, timestep.expand(len(image_BCHW)), label_B)
-        image_BCHW = scheduler.step(prediction_BCHW, timestep, image_BCHW, return_dict=False)[0]
+    spec = model.spec
+    image_BCHW = spec.sampler.draw(
+        _guided(model, label_B),
+        noise_BCHW,
+        diffusion=spec.diffusion,
+        steps=spec.sampling_steps,
+        generator=generator if generator is not None else torch.Generator().manual_seed(0),
+    )
     if not torch.isfinite(image_BCHW).all():
         raise FloatingPointError("the model draws values that are not finite; it has diverged")
-    return image_BCHW.clamp(-1, 1)
+    return image_BCHW.clamp(-1, 1) if spec.diffusion.is_clipped else image_BCHW
 
 
-def draw_uint8(model: DiffusionModel, *, count: int, seed: int, batch: int = 250) -> Tensor:
+def draw_uint8(
+    model: DiffusionModel,
+    *,
+    count: int,
+    seed: int,
+    batch: int = 250,
+    decode: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """``count`` images as uint8 on the CPU, from noise that depends on ``seed`` alone.
 
     Labels of a class-conditional model go round: 0, 1, 2 ...
+
+    Args:
+        decode: What makes uint8 images of what is drawn, for models of latents; pixels when left out.
     """
     generator = torch.Generator().manual_seed(seed)
     spec = model.spec
@@ -39,31 +63,25 @@ def draw_uint8(model: DiffusionModel, *, count: int, seed: int, batch: int = 250
     drawn = []
     for first in range(0, count, batch):
         label_B = None if label_N is None else label_N[first : first + batch].to(model.device)
-        drawn.append(to_uint8(draw(model, noise_NCHW[first : first + batch].to(model.device), label_B)).cpu())
+        noise_BCHW = noise_NCHW[first : first + batch].to(model.device)
+        image_BCHW = draw(model, noise_BCHW, label_B, generator=generator)
+        drawn.append((decode or to_uint8)(image_BCHW).cpu())
     return torch.cat(drawn)
 
 
-def to_uint8(image_BCHW: Tensor) -> Tensor:
-    """Images in [-1, 1] as 0..255."""
-    return ((image_BCHW + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+def _guided(model: DiffusionModel, label_B: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """What the network predicts, moved away from its prediction without labels (Ho and Salimans 2022).
 
+    epsilon = epsilon(no label) + guidance * (epsilon(label) - epsilon(no label)); both in one batch.
+    """
+    guidance, unlabelled = model.spec.guidance, model.spec.network.unlabelled
+    if label_B is None or guidance == 1 or unlabelled is None:
+        return lambda noisy_BCHW, timestep_B: model.predict(noisy_BCHW, timestep_B, label_B)
+    both_B = torch.cat((label_B, torch.full_like(label_B, unlabelled)))
 
-def from_uint8(image_BCHW: Tensor) -> Tensor:
-    """Images in 0..255 as float32 in [-1, 1]."""
-    return image_BCHW.float() / 127.5 - 1
+    def predict(noisy_BCHW: Tensor, timestep_B: Tensor) -> Tensor:
+        twice_BCHW = model.predict(noisy_BCHW.repeat(2, 1, 1, 1), timestep_B.repeat(2), both_B)
+        labelled_BCHW, free_BCHW = twice_BCHW.chunk(2)
+        return free_BCHW + guidance * (labelled_BCHW - free_BCHW)
 
-
-def ddim_scheduler(diffusion: Diffusion):  # type: ignore[no-untyped-def]  # diffusers has no types
-    """Of diffusers, for this process."""
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-
-    return DDIMScheduler(
-        num_train_timesteps=diffusion.steps,
-        beta_start=diffusion.beta_start,
-        beta_end=diffusion.beta_end,
-        beta_schedule=diffusion.schedule,
-        prediction_type=diffusion.prediction,
-        clip_sample=True,
-        # Few steps must still begin at pure noise (Lin et al. 2024).
-        timestep_spacing="trailing",
-    )
+    return predict

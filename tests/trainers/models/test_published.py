@@ -11,6 +11,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
+from trainers.data.digits import Digits
 from trainers.errors import UserError
 from trainers.models import files
 from trainers.models.diffusion import Diffusion
@@ -18,6 +19,7 @@ from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.models.published import load_published, published_network, published_spec
 from trainers.models.tracing import spec_of
+from trainers.teacher import Teacher
 
 SMALL = {
     "sample_size": 8,
@@ -194,7 +196,6 @@ def test_what_our_network_lacks_is_refused_by_name_and_value(tmp_path: Path, opt
     ("option", "value"),
     [
         ("beta_schedule", "squaredcos_cap_v2"),
-        ("prediction_type", "v_prediction"),
         ("trained_betas", [0.1]),
         ("rescale_betas_zero_snr", True),
         ("predict_epsilon", False),
@@ -211,12 +212,30 @@ def test_other_noise_processes_are_refused_by_name_and_value(tmp_path: Path, opt
         load_published(str(tmp_path), sampling_steps=10)
 
 
-def test_network_in_the_latents_of_another_is_refused(tmp_path: Path) -> None:
+def test_network_that_is_told_a_text_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "unet")
+    index = {"_class_name": "StableDiffusionPipeline", "unet": [], "scheduler": [], "vae": [], "text_encoder": []}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="StableDiffusionPipeline also has text_encoder"):
+        load_published(str(tmp_path), sampling_steps=10)
+
+
+def test_network_that_works_on_latents_is_not_clipped_and_wants_latents(tmp_path: Path) -> None:
+    net = saved(tmp_path / "unet")
+    DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195).save_pretrained(
+        tmp_path / "scheduler"
+    )
     index = {"_class_name": "LDMPipeline", "unet": [], "scheduler": [], "vqvae": []}
     (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(UserError, match="LDMPipeline also has vqvae"):
-        load_published(str(tmp_path), sampling_steps=10)
+    model = load_published(str(tmp_path), sampling_steps=10)
+    assert_same_outputs(model, net)
+    assert model.spec.diffusion == Diffusion(
+        schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195, is_clipped=False
+    )
+    scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195)
+    torch.testing.assert_close(model.spec.diffusion.alpha_bar_T(), scheduler.alphas_cumprod, rtol=1e-4, atol=1e-7)
+    with pytest.raises(UserError, match="works on latents, but this data is of pixels"):
+        Teacher(source=str(tmp_path), sampling_steps=10).planned_for(Digits())
 
 
 def test_pickled_weights_are_never_opened(tmp_path: Path) -> None:

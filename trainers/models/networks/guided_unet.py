@@ -84,6 +84,10 @@ class GuidedUnet(Network):
         prediction_BCHW: Tensor = net(image_BCHW, timestep_B, label_B if self.classes else None)
         return prediction_BCHW
 
+    @property
+    def unlabelled(self) -> int | None:
+        return -1 if self.classes else None
+
     def attentions(self, net: nn.Module) -> dict[str, int]:
         from trainers.models.networks._guided_unet import SelfAttention
 

@@ -83,6 +83,10 @@ class LatentUnet(Network):
         prediction_BCHW: Tensor = net(image_BCHW, timestep_B, label_B if self.classes else None)
         return prediction_BCHW
 
+    @property
+    def unlabelled(self) -> int | None:
+        return -1 if self.classes else None
+
     def attentions(self, net: nn.Module) -> dict[str, int]:
         return self._skeleton.attentions(net)
 

@@ -1,0 +1,165 @@
+"""Samplers against Gaussian images, whose best denoiser is known; guidance and what cannot be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainers.errors import UserError
+from trainers.models.arch_spec import ArchSpec
+from trainers.models.diffusion import Diffusion
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.fresh import fresh
+from trainers.models.networks.guided_unet import GuidedUnet
+from trainers.models.samplers.sampler import SAMPLERS, Sampler
+from trainers.models.sampling import draw
+from trainers.models.tracing import spec_of
+from trainers.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainers.models.samplers.sampler import Predict
+
+COUNT = 20_000
+MEAN = torch.tensor([0.1, -0.2, 0.3])
+FACTOR = torch.tensor([[0.3, 0.0, 0.0], [0.1, 0.2, 0.0], [-0.1, 0.05, 0.25]])
+COVARIANCE = FACTOR @ FACTOR.T
+#: Largest error of mean and of covariance (relative to its largest entry) after 64 steps; those that add the noise of
+#: their own steps need more of them, and ancestral sampling is biased by as much as its step variance is too small.
+ERRORS = {
+    "ddim": (64, 0.01, 0.06),
+    "ddpm": (1000, 0.01, 0.05),
+    "dpm_solver": (64, 0.01, 0.05),
+    "ode": (64, 0.01, 0.04),
+    "euler_maruyama": (500, 0.01, 0.04),
+    "predictor_corrector": (500, 0.01, 0.06),
+}
+#: They ask for the noise alone, whatever is predicted.
+SLOW = ("euler_maruyama", "predictor_corrector")
+
+
+def ideal(diffusion: Diffusion) -> Predict:
+    """E[x_0 | x_t] = m + alpha C (alpha^2 C + sigma^2 I)^-1 (x_t - alpha m) for images N(m, C) of three pixels."""
+
+    value_3, vector_33 = torch.linalg.eigh(COVARIANCE.double())
+
+    def predict(noisy_BCHW: Tensor, timestep_B: Tensor) -> Tensor:
+        alpha_B1, sigma_B1 = (value[:, 0, 0].double() for value in diffusion.alpha_sigma(timestep_B))
+        gain_B3 = alpha_B1 * value_3 / (alpha_B1.square() * value_3 + sigma_B1.square())
+        apart_B3 = noisy_BCHW.flatten(1).double() - alpha_B1 * MEAN
+        image_B3 = MEAN + (gain_B3 * (apart_B3 @ vector_33)) @ vector_33.T
+        return diffusion.prediction_of(image_B3.float().view_as(noisy_BCHW), noisy_BCHW, timestep_B)
+
+    return predict
+
+
+def drawn(sampler: Sampler, diffusion: Diffusion, steps: int) -> Tensor:
+    noise_BCHW = torch.randn(COUNT, 1, 1, 3, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    images = sampler.draw(ideal(diffusion), noise_BCHW, diffusion=diffusion, steps=steps, generator=generator)
+    return images.flatten(1)
+
+
+def cases() -> list[tuple[str, str, str]]:
+    found = []
+    for name, piece in SAMPLERS:
+        for schedule in ("linear", "cosine", "ve"):
+            for prediction in ("epsilon", "x", "v"):
+                if (schedule == "ve" and prediction == "v") or (name in SLOW and prediction != "epsilon"):
+                    continue
+                diffusion = Diffusion(schedule=schedule, prediction=prediction)  # type: ignore[arg-type]
+                if not piece().mistakes(diffusion):
+                    found.append((name, schedule, prediction))
+    return found
+
+
+@pytest.mark.parametrize(("name", "schedule", "prediction"), cases())
+def test_mean_and_covariance_are_those_of_the_images(name: str, schedule: str, prediction: str) -> None:
+    steps, of_mean, of_covariance = ERRORS[name]
+    diffusion = Diffusion(schedule=schedule, prediction=prediction)  # type: ignore[arg-type]
+    image_N3 = drawn(SAMPLERS.parse(name), diffusion, steps)
+    assert float((image_N3.mean(dim=0) - MEAN).abs().max()) < of_mean
+    assert float((image_N3.T.cov() - COVARIANCE).abs().max() / COVARIANCE.max()) < of_covariance
+
+
+def test_few_steps_are_worse_and_the_higher_order_less_so() -> None:
+    diffusion = Diffusion(schedule="cosine", prediction="v", is_clipped=False)
+
+    def error(sampler: str, steps: int) -> float:
+        image_N3 = drawn(SAMPLERS.parse(sampler), diffusion, steps)
+        return float((image_N3.T.cov() - COVARIANCE).abs().max())
+
+    assert error("ddim", 4) > 2 * error("ddim", 16)
+    assert error("ddim", 16) > 2 * error("dpm_solver", 16)
+
+
+def test_ddim_with_full_noise_is_ancestral() -> None:
+    """eta = 1 has the variance of q(x_{t-1} | x_t, x_0), which is DDPM's smaller one."""
+    diffusion = Diffusion(is_clipped=False)
+    eta = drawn(SAMPLERS.parse({"ddim": {"eta": 1.0}}), diffusion, 50)
+    ancestral = drawn(SAMPLERS.parse("ddpm"), diffusion, 50)
+    torch.testing.assert_close(eta, ancestral, atol=2e-3, rtol=0)
+
+
+def test_the_number_of_forward_passes_is_as_said() -> None:
+    for name, _ in SAMPLERS:
+        sampler, diffusion, seen = SAMPLERS.parse(name), Diffusion(), []
+        predict = ideal(diffusion)
+
+        def counted(noisy: Tensor, timestep: Tensor, *, seen: list[int] = seen, predict: Predict = predict) -> Tensor:
+            seen.append(1)
+            return predict(noisy, timestep)
+
+        noise_BCHW = torch.randn(8, 1, 1, 3, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        sampler.draw(counted, noise_BCHW, diffusion=diffusion, steps=12, generator=generator)
+        said = sampler.evaluations(12)
+        assert len(seen) == said or (name == "ode" and 0.4 * said < len(seen) < 2.5 * said), name
+
+
+def test_guidance_moves_away_from_the_unlabelled_prediction_and_costs_twice() -> None:
+    network = GuidedUnet(
+        image_size=8, image_channels=1, classes=10, channels=(8, 8), bottleneck=8, heads=2, time_dim=16, norm_groups=4
+    )
+    plain = fresh(spec_of(network, sampling_steps=1), seed=0, device=torch.device("cpu"))
+    plain = replace(plain, spec=replace(plain.spec, diffusion=Diffusion(is_clipped=False)))
+    guided = replace(plain, spec=replace(plain.spec, guidance=3.0))
+    assert (plain.spec.evaluations, guided.spec.evaluations) == (1, 2)
+    noise_BCHW = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    label_B = torch.arange(5)
+    labelled, free, moved = (
+        draw(model, noise_BCHW, label) for model, label in ((plain, label_B), (plain, None), (guided, label_B))
+    )
+    # One step is linear in the prediction.
+    torch.testing.assert_close(moved, free + 3.0 * (labelled - free), atol=1e-3, rtol=1e-3)
+    assert float((moved - labelled).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("stage", "diffusion", "message"),
+    [
+        ({"sampler": "ddim"}, Diffusion(schedule="ve"), "sample.sampler: ddim: does not draw from the schedule 've'"),
+        ({"sampler": "euler_maruyama"}, Diffusion(schedule="cosine"), "sample.sampler: euler_maruyama: the noise of"),
+        ({"guidance": 2.0}, Diffusion(), "sample.guidance: 2.0 needs a network that also answers without labels"),
+        ({"steps": 50}, Diffusion(steps=20), "sample.steps: 50 is more than the 20 timesteps"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_training(
+    tiny: DiffusionModel, stage: dict[str, object], diffusion: Diffusion, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        Recipe.parse([{"sample": stage}]).plan(replace(tiny.spec, diffusion=diffusion))
+    assert message in str(caught.value)
+
+
+def test_sampler_and_guidance_are_part_of_the_saved_architecture(tiny: DiffusionModel) -> None:
+    spec = replace(
+        tiny.spec,
+        sampler=SAMPLERS.parse({"predictor_corrector": {"snr": 0.1}}),
+        guidance=2.5,
+        diffusion=Diffusion(schedule="ve", noise_scale=10.0, time="continuous"),
+    )
+    assert ArchSpec.from_json(spec.to_json()) == spec

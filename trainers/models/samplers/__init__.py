@@ -1,0 +1,1 @@
+"""How images are drawn from noise: one sampler a file."""
