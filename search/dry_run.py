@@ -65,7 +65,9 @@ def costs_of(spec: ArchSpec, device: DeviceModel) -> dict[str, Any]:
 def estimate_seconds(foresight: Foresight, seen: Survey, *, workers: int, is_teacher_cached: bool) -> float:
     """Time for the whole study on this machine, from the device's measured training and forward throughput."""
     space, device = foresight.space, foresight.device_model
-    drawn = sum(getattr(objective, "samples", 0) for objective in space.objectives if objective.is_learned)
+    learned = [objective for objective in space.objectives if objective.is_learned]
+    # Objectives that look at the same images share them.
+    drawn = sum(count for count, _ in {(getattr(each, "samples", 0), getattr(each, "seed", 0)) for each in learned})
     images = space.budget.images if any(stage.trains for stage in space.fill(seen.largest[0]).stages) else 0
     at_rungs = space.budget.expected_at_rungs(space.halving)
     measurements = sum(at_rungs) + _ON_THE_FRONT * at_rungs[-1] * space.confirm
@@ -74,7 +76,7 @@ def estimate_seconds(foresight: Foresight, seen: Survey, *, workers: int, is_tea
         # The teacher answers for every image too, where its output is distilled.
         training = device.training_seconds(spec, images=images, batch=_BATCH)
         training += device.forward_seconds(foresight.teacher, images=images, batch=_BATCH)
-        measuring = device.forward_seconds(spec, images=drawn * spec.sampling_steps, batch=_BATCH)
+        measuring = device.forward_seconds(spec, images=round(drawn * spec.evaluations), batch=_BATCH)
         return space.budget.trials * training + measurements * measuring + sum(at_rungs) * _JOB_SECONDS
 
     trials = sum(seconds(spec) for spec in seen.typical) / len(seen.typical)

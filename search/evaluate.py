@@ -179,7 +179,7 @@ def evaluate(
                 measurements[name] = _finite(name, objective.measure(model, run))
     if is_last:
         with run.timed("files"):
-            _write_folder(plan, model, measurements, run.seconds, images_hash=shop.images.hash)
+            _write_folder(plan, model, measurements, run.seconds, images=shop.images)
     kept = None if is_last else run.kept_state
     return RungResult(images, is_last, measurements, dict(run.seconds), model.notes, device_name(shop.device), kept)
 
@@ -202,7 +202,7 @@ def _write_folder(
     measurements: Mapping[str, Measurement],
     seconds: Mapping[str, float],
     *,
-    images_hash: str,
+    images: Images,
 ) -> None:
     """``measurements.json`` comes last: where it is, the folder is whole."""
     from ruamel.yaml import YAML
@@ -214,7 +214,7 @@ def _write_folder(
     folder = Path(plan.folder)
     folder.mkdir(parents=True, exist_ok=True)
     files.save(model, folder)
-    write_atomically(folder / "samples.webp", sample_strip(model))
+    write_atomically(folder / "samples.webp", sample_strip(model, images.decoded))
     with (folder / "recipe.yaml").open("w") as out:
         YAML().dump({"recipe": plan.recipe}, out)
     lines = [*(_log_line(note) for note in model.notes), *(f"{name}: {spent:.2f} s" for name, spent in seconds.items())]
@@ -226,7 +226,7 @@ def _write_folder(
         "achieved": [dict(note) for note in model.notes],
         "images": plan.rungs[-1],
         "seed": plan.seed,
-        "data": images_hash,
+        "data": images.hash,
         "seconds": {**seconds, "files": perf_counter() - begun},
         "versions": versions(),
         "device": device_name(model.device),

@@ -25,11 +25,7 @@ _FID_OF_INTEREST = 4.0
 
 def planned_teacher(space: Space) -> ArchSpec:
     """The teacher's architecture, without data and training."""
-    network = space.teacher.network
-    if network is not None and network.image_size and network.image_channels:
-        return space.teacher.planned_spec(image_size=network.image_size, image_channels=network.image_channels)
-    image_size, channels = space.data.shape()
-    return space.teacher.planned_spec(image_size=image_size, image_channels=channels)
+    return space.teacher.planned_for(space.data)
 
 
 def load_images(space: Space, teacher: ArchSpec) -> Images:
@@ -98,7 +94,7 @@ def measured_teacher(shop: Workshop, folder: Path) -> dict[str, Any]:
 
     run = teacher_run(shop)
     measured = {OBJECTIVES.name_of(objective): objective.measure(shop.teacher, run) for objective in shop.objectives}
-    write_atomically(folder / "teacher" / "samples.webp", sample_strip(shop.teacher))
+    write_atomically(folder / "teacher" / "samples.webp", sample_strip(shop.teacher, shop.images.decoded))
     # Beside the results, so that an exported model needs nothing of this machine's cache.
     files.save(shop.teacher, folder / "teacher")
     return {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from objectives.objective import Objective
+    from trainers.data.dataset import Images
     from trainers.job import Job
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Progress, Run
@@ -92,7 +93,7 @@ class _Training:
         # Latency is measured as in the trial, whatever the training used.
         torch.set_num_threads(self.job.resources.cpu)
         after = self._measured(model, run, learned_only=False)
-        self._write(model, after, seconds=time.monotonic() - started)
+        self._write(model, run.images, after, seconds=time.monotonic() - started)
         for name, value in after.items():
             was = f"{before[name]['value']:.4g} +- {before[name]['stderr']:.2g} before, " if name in before else ""
             self.console.print(f"{name}: {was}{value['value']:.4g} +- {value['stderr']:.2g} after")
@@ -111,7 +112,7 @@ class _Training:
         Cache.default().check()
         self._check_out()
         cache, images = Cache.default(), self.job.data.load()
-        spec = self.job.teacher.planned_spec(image_size=images.image_size, image_channels=images.channels)
+        spec = self.job.teacher.planned_for(self.job.data)
         mistakes = self.job.recipe.mistakes(spec)
         if mistakes:
             raise UserError("\n".join([f"the recipe of {self.folder} cannot be applied:", *mistakes]))
@@ -172,14 +173,16 @@ class _Training:
                 measured[OBJECTIVES.name_of(objective)] = asdict(objective.measure(model, run))
         return measured
 
-    def _write(self, model: DiffusionModel, measured: dict[str, Any], *, seconds: float) -> None:
+    def _write(self, model: DiffusionModel, images: Images, measured: dict[str, Any], *, seconds: float) -> None:
         from trainers.atomic import write_atomically
         from trainers.models import files
         from trainers.models.pictures import sample_strip
         from trainers.provenance import device_name, versions
 
         files.save(model, self.out)
-        write_atomically(self.out / "samples.webp", sample_strip(model))
+        if images.latents is not None:
+            images.latents.decoder.save(self.out / "decoder")
+        write_atomically(self.out / "samples.webp", sample_strip(model, images.decoded))
         write_atomically(self.out / "recipe.yaml", (self.folder / "recipe.yaml").read_bytes())
         written = {
             "measurements": measured,

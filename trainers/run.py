@@ -27,12 +27,14 @@ class TrainingState:
         images: Images seen since the first training stage began.
         model: The model in training: what earlier stages made, with the last weights.
         tensors: State of the optimiser and of averaged weights, by name.
+        beside: Other models that the stage needs to go on, such as the teacher of its present phase.
     """
 
     stage: int
     images: int
     model: DiffusionModel
     tensors: Mapping[str, torch.Tensor]
+    beside: Mapping[str, DiffusionModel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,13 @@ class Run:
         """Tell how far the training is."""
         self.on_progress(Progress(self.stage_name, images, self.budget_images, loss))
 
-    def keep(self, images: int, model: DiffusionModel, tensors: Mapping[str, Any]) -> None:
+    def keep(
+        self,
+        images: int,
+        model: DiffusionModel,
+        tensors: Mapping[str, Any],
+        *,
+        beside: Mapping[str, DiffusionModel] | None = None,
+    ) -> None:
         """Remember where training stopped; the caller of the recipe finds it in ``kept_state``."""
-        self.kept_state = TrainingState(self.stage_index, images, model, tensors)
+        self.kept_state = TrainingState(self.stage_index, images, model, tensors, beside or {})

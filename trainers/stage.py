@@ -36,6 +36,18 @@ class Stage(ABC):
         """
         return spec
 
+    def up_to(self, share: float, *, start: ArchSpec, now: ArchSpec) -> Stage:
+        """This stage in parts: what takes ``now`` as far as a share of the whole takes ``start``.
+
+        Applied one after the other for rising shares up to 1, these make what the stage makes at once.
+
+        Raises:
+            UserError: when it can only be applied at once.
+        """
+        from trainers.errors import UserError
+
+        raise UserError(f"{STAGES.name_of(self)} cannot be applied in parts. Use prune.")
+
     def prepare(self, run: Run) -> None:  # noqa: B027 (most stages need nothing)
         """Compute what this stage needs of the teacher and every trial shares; called before any trial."""
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
 from trainers.models import files
 from trainers.run import TrainingState
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _FILE = "training.safetensors"
-_MODEL, _TRAINING = "model:", "training:"
+_MODEL, _TRAINING, _BESIDE = "model:", "training:", "beside:"
 
 
 def save_state(state: TrainingState, folder: Path) -> None:
@@ -25,6 +30,10 @@ def save_state(state: TrainingState, folder: Path) -> None:
     model, metadata = files.packed(state.model)
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in model.items()}
     tensors |= {f"{_TRAINING}{name}": tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    for name, other in state.beside.items():
+        held, written = files.packed(other)
+        tensors |= {f"{_BESIDE}{name}:{key}": tensor for key, tensor in held.items()}
+        metadata[f"{_BESIDE}{name}"] = json.dumps(written)
     metadata["progress"] = json.dumps({"stage": state.stage, "images": state.images})
     write_atomically(folder / _FILE, save(tensors, metadata=metadata))
 
@@ -41,13 +50,19 @@ def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
             metadata: dict[str, str] = opened.metadata() or {}
             held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         progress = json.loads(metadata["progress"])
-        model, tensors = (
-            {name.removeprefix(kind): tensor for name, tensor in held.items() if name.startswith(kind)}
-            for kind in (_MODEL, _TRAINING)
-        )
-        return TrainingState(int(progress["stage"]), int(progress["images"]), files.unpacked(model, metadata), tensors)
+        beside = {
+            key.removeprefix(_BESIDE): files.unpacked(_under(f"{key}:", held), json.loads(written))
+            for key, written in metadata.items()
+            if key.startswith(_BESIDE)
+        }
+        model = files.unpacked(_under(_MODEL, held), metadata)
+        return TrainingState(int(progress["stage"]), int(progress["images"]), model, _under(_TRAINING, held), beside)
     except (SafetensorError, UserError, KeyError, TypeError, ValueError):
         return None
+
+
+def _under(kind: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(kind): tensor for name, tensor in held.items() if name.startswith(kind)}
 
 
 def drop_state(folder: Path) -> None:

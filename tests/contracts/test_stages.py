@@ -16,10 +16,14 @@ from trainers.stage import STAGES
 # One telling use of each stage; a new stage must be added here, or the first test fails.
 EXAMPLES: dict[str, Any] = {
     "distil": {"batch": 64, "sampling_steps": 3, "weights": {"output": 0.5}},
+    "finetune": {"batch": 64},
+    "gradual": {"batch": 64, "via": [{"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}, "timesteps": 500}]},
     "group": {"groups": 2},
     "mask": {"ratio": 0.5},
+    "progressive": {"batch": 64, "prune": [{"prune": {"ratio": 0.4, "rule": "flexible", "criterion": "magnitude"}}]},
     "prune": {"ratio": 0.4, "rule": "flexible", "criterion": "magnitude"},
     "quantize": {"bits": 4},
+    "sample": {"steps": 3, "sampler": {"dpm_solver": {"order": 1}}},
     "student": {"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}},
     "train": {"batch": 64},
 }

@@ -95,9 +95,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
     seen: Counter[tuple[int, int]] = Counter()
     batch = _loop._batch
 
-    def counted(model: DiffusionModel, run: Run, images: int, size: int) -> Any:
+    def counted(model: DiffusionModel, run: Run, images: int, *rest: Any) -> Any:
         seen[run.seed, images] += 1
-        return batch(model, run, images, size)
+        return batch(model, run, images, *rest)
 
     monkeypatch.setattr(_loop, "_batch", counted)
     return seen
@@ -179,7 +179,7 @@ def test_a_trial_that_fails_ends_as_one_failure_with_a_reason(
     open_study, shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = open_study("budget.trials=1", "confirm=0")
-    monkeypatch.setattr(_loop, "_rate", lambda step, steps: 1.0 if step < 2 else float("nan"))
+    monkeypatch.setattr(_loop._Rate, "after", lambda rate, seen: 1.0 if seen < 128 else float("nan"))
     search_here(study, shop, Watch())
     (record,) = study.records()
     assert (record.state, record.images, study.is_finished()) == ("failed", 128, True)

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from trainers.models.sampling import from_uint8
-
 if TYPE_CHECKING:
     from trainers.compression.criteria.criterion import GradientCriterion
     from trainers.models.arch_spec import ArchSpec
@@ -111,7 +109,7 @@ def _batch(model: DiffusionModel, run: Run, criterion: GradientCriterion) -> _Ba
     # The seed is fixed: the gradients belong to the model, whichever trial asks first.
     generator = torch.Generator().manual_seed(0)
     picked_B = torch.randint(len(run.images.train_NCHW), (criterion.images,), generator=generator)
-    image_BCHW = from_uint8(run.images.train_NCHW[picked_B])
+    image_BCHW = run.images.inputs(picked_B)
     return _Batch(
         image_BCHW=image_BCHW.to(run.device),
         noise_BCHW=torch.randn(image_BCHW.shape, generator=generator).to(run.device),
@@ -128,7 +126,8 @@ def _loss_parts(net: nn.Module, spec: ArchSpec, batch: _Batch, timestep: int) ->
         label_M = batch.label_B[part] if batch.label_B is not None else None
         timestep_M = torch.full((len(image_MCHW),), timestep, device=image_MCHW.device)
         noisy_MCHW = spec.diffusion.noised(image_MCHW, noise_MCHW, timestep_M)
-        error = (spec.network.call(net, noisy_MCHW, timestep_M, label_M) - noise_MCHW).square().mean()
+        target_MCHW = spec.diffusion.target(image_MCHW, noise_MCHW, timestep_M)
+        error = (spec.network.call(net, noisy_MCHW, timestep_M, label_M) - target_MCHW).square().mean()
         yield error * (len(image_MCHW) / images)
 
 

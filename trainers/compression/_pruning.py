@@ -63,6 +63,24 @@ def pruned(stage: Prune, model: DiffusionModel, run: Run) -> DiffusionModel:
     return model.after(stage, net=smaller.net, spec=smaller.spec, notes=notes, survivors=smaller.survivors)
 
 
+def part(stage: Prune, share: float, *, start: ArchSpec, now: ArchSpec) -> Prune:
+    """The stage with, for each group, the ratio that takes its width in ``now`` to the share of what ``start`` loses.
+
+    Counted from the start, so that small parts of few channels do not all round down to none.
+    """
+    groups = coupled_groups(start)
+    asked = asked_ratios(start, groups, stage.ratio)
+    losses = _losses(stage, groups, {name: share * ratio for name, ratio in asked.items()})
+    width_before = {group.name: group.width for group in groups}
+    return replace(
+        stage,
+        ratio={
+            group.name: max(0, losses[group.name].count - (width_before[group.name] - group.width)) / group.width
+            for group in coupled_groups(now)
+        },
+    )
+
+
 def _without_lowest(
     stage: Prune, model: DiffusionModel, run: Run, names: list[str], losses: Mapping[str, Loss]
 ) -> DiffusionModel:

@@ -69,6 +69,11 @@ class Prune(Stage):
 
         return _pruning.pruned(self, model, run)
 
+    def up_to(self, share: float, *, start: ArchSpec, now: ArchSpec) -> Prune:
+        from trainers.compression import _pruning
+
+        return _pruning.part(self, share, start=start, now=now)
+
     def prepare(self, run: Run) -> None:
         from trainers.compression import _scoring
 

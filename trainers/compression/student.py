@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from pydantic import PositiveInt
+
 from trainers.errors import UserError
 from trainers.models.network import NETWORKS, Network
 from trainers.stage import STAGES, Stage
@@ -22,13 +24,16 @@ class Student(Stage):
 
     Args:
         network: The student's architecture; its widths and number of blocks can be knobs.
+        timesteps: T' of its process; the teacher's T when left out. At equal times t'/T' = t/T there is equal noise.
+        own_betas: The linear schedule goes from the teacher's first to its last beta in T' steps, as in the work on a
+            compact CIFAR-10 DDPM; with fewer steps images then keep more of their signal at the end.
     """
 
     network: Annotated[Network, NETWORKS]
+    timesteps: PositiveInt | None = None
+    own_betas: bool = False
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
-        from trainers.models import tracing
-
         network = self._network_like(spec)
         mistakes = network.mistakes()
         if network.classes not in (0, spec.network.classes):
@@ -37,19 +42,27 @@ class Student(Stage):
             )
         if mistakes:
             raise UserError("\n".join(f"network: {mistake}" for mistake in mistakes))
-        return tracing.spec_of(network, sampling_steps=spec.sampling_steps)
+        return self._spec(network, spec)
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
-        import torch
+        from trainers.models.fresh import fresh
 
-        from trainers.models import tracing
+        spec = self._spec(self._network_like(model.spec), model.spec)
+        made = fresh(spec, seed=run.seed_for("student"), device=run.device)
+        return model.after(self, net=made.net, spec=spec, survivors={})
 
-        network = self._network_like(model.spec)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seed_for("student"))
-            net = network.build().to(run.device)
-        spec = tracing.spec_of(network, sampling_steps=model.spec.sampling_steps)
-        return model.after(self, net=net, spec=spec, survivors={})
+    def _spec(self, network: Network, teacher: ArchSpec) -> ArchSpec:
+        from dataclasses import replace
+
+        from trainers.models.tracing import spec_of
+
+        diffusion = teacher.diffusion
+        if self.timesteps is not None:
+            shortened = diffusion.shortened(self.timesteps)
+            diffusion = replace(diffusion, steps=self.timesteps) if self.own_betas else shortened
+        steps = min(teacher.sampling_steps, diffusion.steps)
+        made = spec_of(network, sampling_steps=steps, diffusion=diffusion)
+        return replace(made, sampler=teacher.sampler, guidance=teacher.guidance if network.classes else 1.0)
 
     def _network_like(self, spec: ArchSpec) -> Network:
         return self.network.for_data(image_size=spec.image_size, image_channels=spec.image_channels)

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from trainers.distillation._optimizers import kept_state, optimizer_of, restore_state
+from trainers.distillation._precision import Precision, checkpointed, compiled
 from trainers.distillation._zeros import Zeros
 from trainers.models import float16
-from trainers.models.sampling import from_uint8
 
 if TYPE_CHECKING:
+    from trainers.distillation._stage import TrainingStage
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
 
-_WARMUP_STEPS = 20
+_WARMUP_BATCHES = 20
 _SECONDS_BETWEEN_REPORTS = 1.0
-_AVERAGE, _UNROUNDED = "average.", "unrounded."
+_AVERAGE, _UNROUNDED, _PHASE = "average.", "unrounded.", "phase"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,41 +32,53 @@ class Batch:
     """What a loss gets: images at random timesteps.
 
     Args:
+        image_BCHW: x_0.
+        noise_BCHW: The noise in the noisy ones.
         noisy_BCHW: x_t.
-        noise_BCHW: The noise in them.
         timestep_B: t, uniform over all timesteps.
         label_B: Classes, or None for an unconditional network.
     """
 
-    noisy_BCHW: Tensor
+    image_BCHW: Tensor
     noise_BCHW: Tensor
+    noisy_BCHW: Tensor
     timestep_B: Tensor
     label_B: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopOptions:
-    """How to train.
+class Phase:
+    """A part of a stage that trains one network, of a stage that trains several or prunes on the way.
 
     Args:
-        batch: Images per step.
-        optimizer: ``adamw``, ``adam``, ``adamw_8bit`` or ``adam_8bit``.
-        learning_rate: Of the optimiser, after a linear warm-up, decaying to zero as a cosine over the whole stage.
-        clip: Largest norm of the gradient.
-        ema: Decay of the average of the weights that is kept in place of the last ones; 0 turns it off.
+        number: From 0.
+        first_image, last_image: Of the budget, that this phase sees.
+        beside: Models that the stage needs to go on from here, besides the one in training.
+        rates: First and last image over which the learning rate rises and falls; the phase's own when left out.
     """
 
-    batch: int
-    learning_rate: float
-    optimizer: str = "adamw"
-    clip: float = 1.0
-    ema: float = 0.0
+    number: int
+    first_image: int
+    last_image: int
+    beside: Mapping[str, DiffusionModel]
+    rates: tuple[int, int] | None = None
+
+
+Loss = Callable[[nn.Module, Batch], Tensor]
+#: Timesteps of a batch, from its size and a generator; uniform over all of them when a stage has no other.
+Timesteps = Callable[[int, torch.Generator], Tensor]
 
 
 def trained(
-    model: DiffusionModel, run: Run, *, loss: Callable[[nn.Module, Batch], Tensor], options: LoopOptions
+    model: DiffusionModel,
+    run: Run,
+    *,
+    loss: Loss,
+    options: TrainingStage,
+    timesteps: Timesteps | None = None,
+    phase: Phase | None = None,
 ) -> nn.Module:
-    """The network after the run's images for this stage; ``loss(net, batch)`` is a scalar.
+    """The network after the run's images for this stage, or for its phase; ``loss(net, batch)`` is a scalar.
 
     Images, noise and timesteps of a step depend on the seed, the stage and the images seen, so a training that stops
     and goes on ends exactly as one that does not stop. Weights stored in 8 or 4 bits stay as they are, and so do the
@@ -75,62 +88,103 @@ def trained(
         FloatingPointError: when the loss is not finite.
         UserError: when a weight has become too large for its 16 bits.
     """
+    phase = phase or Phase(number=0, first_image=run.first_image, last_image=run.last_image, beside={})
     net = model.copy_of_net().train()
+    parameters = list(net.parameters())
     zeros = Zeros(net, model.spec)
     average = _Average(net, options.ema)
-    optimizer = optimizer_of(options.optimizer, net.parameters(), learning_rate=options.learning_rate)
-    seen = run.first_image
-    if run.state is not None and run.state.stage == run.stage_index:
-        seen = run.state.images
-        restore_state(optimizer, run.state.tensors)
-        zeros.restore_state(run.state.tensors)
-        average.restore_state(run.state.tensors)
-        _restore_unrounded(net, run.state.tensors)
-    steps_in_all = max(1, math.ceil((run.last_image - run.first_image) / options.batch))
-    last_report = monotonic()
-    began = seen
-    while seen < min(run.last_image, run.until_images):
-        step = (seen - run.first_image) // options.batch
-        for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * _rate(step, steps_in_all)
-        value = loss(net, _batch(model, run, seen, options.batch))
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        norm = nn.utils.clip_grad_norm_(net.parameters(), options.clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"{run.stage_name}: the loss is not finite after {seen} images")
-        optimizer.step()
-        zeros.put_back()
-        seen += options.batch
-        average.update(net)
-        if monotonic() - last_report > _SECONDS_BETWEEN_REPORTS:
-            last_report = monotonic()
-            run.report(min(seen, run.last_image), float(value.detach()))
+    precision = Precision(options.precision, run.device)
+    optimizer = optimizer_of(options.optimizer, parameters, learning_rate=options.learning_rate)
+    seen = phase.first_image
+    state = run.state
+    if state is not None and (state.stage, phase_of(state.tensors)) == (run.stage_index, phase.number):
+        seen = state.images
+        restore_state(optimizer, state.tensors)
+        for part in (zeros, average, precision):
+            part.restore_state(state.tensors)
+        _restore_unrounded(net, state.tensors)
+    rate = _Rate(options, *(phase.rates or (phase.first_image, phase.last_image)))
+    last_report, began = monotonic(), seen
+    with checkpointed(net, is_wanted=options.checkpointing):
+        called = compiled(net, is_wanted=options.compile)
+        while seen < min(phase.last_image, run.until_images):
+            for group in optimizer.param_groups:
+                group["lr"] = rate.after(seen)
+            batch = _batch(model, run, seen, options, timesteps or _uniform(model.spec))
+            with precision.forward():
+                value = loss(called, batch)
+            if not precision.step(value, optimizer, parameters, clip=options.clip):
+                raise FloatingPointError(f"{run.stage_name}: the loss is not finite after {seen} images")
+            zeros.put_back()
+            seen += options.batch
+            average.update(net)
+            if monotonic() - last_report > _SECONDS_BETWEEN_REPORTS:
+                last_report = monotonic()
+                run.report(min(seen, run.last_image), float(value.detach()))
     if seen > began:
-        kept = kept_state(optimizer) | zeros.kept_state() | average.kept_state() | _unrounded(net, model.spec)
-        run.keep(seen, _holding(model, net), kept)
+        kept = kept_state(optimizer) | _unrounded(net, model.spec) | {_PHASE: torch.tensor(phase.number)}
+        for part in (zeros, average, precision):
+            kept |= part.kept_state()
+        run.keep(seen, _holding(model, net), kept, beside=phase.beside)
     best = average.best(net).eval()
     best.load_state_dict(float16.rounded(model.spec, best.state_dict()))
     return best
 
 
-def _rate(step: int, steps_in_all: int) -> float:
-    warm = min(1.0, (step + 1) / min(_WARMUP_STEPS, steps_in_all))
-    return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps_in_all)))
+def phase_of(tensors: Mapping[str, Tensor]) -> int:
+    """The phase that a kept state belongs to."""
+    return int(tensors[_PHASE]) if _PHASE in tensors else 0
 
 
-def _batch(model: DiffusionModel, run: Run, seen: int, size: int) -> Batch:
+@dataclass(frozen=True)
+class _Rate:
+    """The learning rate over the images from ``first`` to ``last``."""
+
+    options: TrainingStage
+    first: int
+    last: int
+
+    def after(self, seen: int) -> float:
+        options = self.options
+        steps_in_all = max(1, math.ceil((self.last - self.first) / options.batch))
+        step = (seen - self.first) // options.batch
+        if options.warmup_images is None:
+            rising = min(_WARMUP_BATCHES, steps_in_all)
+        else:
+            rising = max(1, math.ceil(options.warmup_images / options.batch))
+        share = min(1.0, step / steps_in_all)
+        falling = {"cosine": 0.5 * (1 + math.cos(math.pi * share)), "linear": 1 - share, "none": 1.0}[options.decay]
+        return options.learning_rate * (min(1.0, (step + 1) / rising) * falling)
+
+
+def _uniform(spec: ArchSpec) -> Timesteps:
+    steps = spec.diffusion.steps
+    if spec.diffusion.time == "discrete":
+        return lambda size, generator: torch.randint(steps, (size,), generator=generator)
+    # From (0, 1], so that no image comes without noise.
+    return lambda size, generator: (1 - torch.rand(size, generator=generator)) * steps - 1
+
+
+def _batch(model: DiffusionModel, run: Run, seen: int, options: TrainingStage, timesteps: Timesteps) -> Batch:
     generator = run.generator("batch", seen)
-    spec = model.spec
+    spec, size = model.spec, options.batch
     picked_B = torch.randint(len(run.images.train_NCHW), (size,), generator=generator)
-    image_BCHW = from_uint8(run.images.train_NCHW[picked_B])
+    image_BCHW = run.images.inputs(picked_B)
     noise_BCHW = torch.randn(image_BCHW.shape, generator=generator)
-    timestep_B = torch.randint(spec.diffusion.steps, (size,), generator=generator)
+    timestep_B = timesteps(size, generator)
     noisy_BCHW = spec.diffusion.noised(image_BCHW, noise_BCHW, timestep_B)
-    label_B = run.images.train_label_N[picked_B].to(run.device) if spec.network.classes else None
+    label_B = None
+    if spec.network.classes:
+        label_B = run.images.train_label_N[picked_B]
+        if options.label_dropout:
+            assert spec.network.unlabelled is not None
+            is_dropped_B = torch.rand(size, generator=generator) < options.label_dropout
+            label_B = label_B.masked_fill(is_dropped_B, spec.network.unlabelled)
+        label_B = label_B.to(run.device)
     return Batch(
-        noisy_BCHW=noisy_BCHW.to(run.device),
+        image_BCHW=image_BCHW.to(run.device),
         noise_BCHW=noise_BCHW.to(run.device),
+        noisy_BCHW=noisy_BCHW.to(run.device),
         timestep_B=timestep_B.to(run.device),
         label_B=label_B,
     )

@@ -2,62 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
-from trainers.distillation._loop import Batch, LoopOptions, trained
-from trainers.distillation._losses import denoising_error, output_distance
+from trainers.distillation._loop import Batch, Phase, trained
+from trainers.distillation._losses import squared_error
 from trainers.distillation._optimizers import slow_here
+from trainers.distillation._teaching import Teaching
+from trainers.models.fresh import with_fresh_weights
 
 if TYPE_CHECKING:
+    from trainers.distillation._stage import TrainingStage
+    from trainers.distillation._taught_stage import TaughtStage
     from trainers.distillation.distil import Distil
+    from trainers.distillation.finetune import Finetune
     from trainers.distillation.train import Train
+    from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
 
 
 def distilled(model: DiffusionModel, run: Run, stage: Distil) -> DiffusionModel:
     """The student after its images beside the teacher."""
-    weights, teacher, network = stage.weights, run.teacher, model.spec.network
+    net = taught(model, run, stage, teacher=run.teacher)
+    return model.after(stage, net=net, spec=stage.plan(model.spec), notes=slow_here(stage.optimizer, run))
+
+
+def taught(
+    model: DiffusionModel, run: Run, stage: TaughtStage, *, teacher: DiffusionModel, phase: Phase | None = None
+) -> nn.Module:
+    """The student's network after its images, or those of a phase, beside ``teacher``."""
+    teaching = Teaching.of(stage, model.spec, teacher, run)
+    denoising = denoising_loss(model.spec, stage)
 
     def loss(net: nn.Module, batch: Batch) -> Tensor:
-        student_BCHW = network.call(net, batch.noisy_BCHW, batch.timestep_B, batch.label_B)
-        total = weights.noise * denoising_error(student_BCHW, batch.noise_BCHW)
-        if weights.output:
-            with torch.no_grad():
-                teacher_BCHW = teacher.predict(batch.noisy_BCHW, batch.timestep_B, batch.label_B)
-            total = total + weights.output * output_distance(student_BCHW, teacher_BCHW)
-        return total
+        if not teaching.is_wanted:
+            return stage.weights.noise * denoising(net, batch)
+        with teaching.watching(net):
+            return teaching.loss(net, batch)
 
-    net, notes = _trained(model, run, stage, loss)
-    return model.after(stage, net=net, spec=stage.plan(model.spec), notes=notes)
+    return trained(model, run, loss=loss, options=stage, phase=phase)
 
 
 def from_scratch(model: DiffusionModel, run: Run, stage: Train) -> DiffusionModel:
-    """The network after learning the noise in real images, without a teacher."""
-    network = model.spec.network
+    """The architecture with new weights that learned to denoise real images."""
+    # Where training goes on, the model has the weights in training already; the seed gives the same new ones.
+    is_going_on = run.state is not None and run.state.stage == run.stage_index
+    start = model if is_going_on else with_fresh_weights(model, seed=run.seed_for("weights"))
+    return replace(_denoising(start, run, stage), survivors={})
+
+
+def fine_tuned(model: DiffusionModel, run: Run, stage: Finetune) -> DiffusionModel:
+    """The model after denoising more real images."""
+    return _denoising(model, run, stage)
+
+
+def _denoising(model: DiffusionModel, run: Run, stage: TrainingStage) -> DiffusionModel:
+    net = trained(model, run, loss=denoising_loss(model.spec, stage), options=stage)
+    return model.after(stage, net=net, notes=slow_here(stage.optimizer, run))
+
+
+def denoising_loss(spec: ArchSpec, stage: TrainingStage) -> Callable[[nn.Module, Batch], Tensor]:
+    """Weighted squared error of what a network of this spec predicts."""
+    network, diffusion = spec.network, spec.diffusion
 
     def loss(net: nn.Module, batch: Batch) -> Tensor:
         predicted_BCHW = network.call(net, batch.noisy_BCHW, batch.timestep_B, batch.label_B)
-        return denoising_error(predicted_BCHW, batch.noise_BCHW)
+        return squared_error(
+            predicted_BCHW,
+            diffusion.target(batch.image_BCHW, batch.noise_BCHW, batch.timestep_B),
+            1.0 if stage.error_weight == "plain" else diffusion.error_weight(stage.error_weight, batch.timestep_B),
+        )
 
-    net, notes = _trained(model, run, stage, loss)
-    return model.after(stage, net=net, notes=notes)
-
-
-def _trained(
-    model: DiffusionModel, run: Run, stage: Distil | Train, loss: Callable[[nn.Module, Batch], Tensor]
-) -> tuple[nn.Module, tuple[Mapping[str, Any], ...]]:
-    """The network after the stage's images, and what is to be said of its optimiser."""
-    options = LoopOptions(
-        batch=stage.batch,
-        optimizer=stage.optimizer,
-        learning_rate=stage.learning_rate,
-        clip=stage.clip,
-        ema=stage.ema,
-    )
-    notes = slow_here(stage.optimizer, run)
-    return trained(model, run, loss=loss, options=options), notes
+    return loss

@@ -25,12 +25,12 @@ from trainers.compression.criteria.diff_pruning import DiffPruning
 from trainers.compression.criteria.magnitude import Magnitude
 from trainers.compression.criteria.mixed import Mixed
 from trainers.compression.criteria.taylor import Taylor
+from trainers.data.pixels import from_uint8
 from trainers.errors import UserError
 from trainers.models.arch_spec import Layer
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
-from trainers.models.sampling import from_uint8
 from trainers.recipe import Recipe
 from trainers.run import Run
 
@@ -510,7 +510,7 @@ def test_another_network_is_refused_by_mixed(run: Run) -> None:
 def test_a_student_that_does_not_know_its_channels_is_refused_by_mixed(run: Run, student: DiffusionModel) -> None:
     with pytest.raises(UserError, match=r"other widths than its list of surviving channels.*Use diff_pruning"):
         scores_of(replace(student, survivors={}), run, quick("mixed"))
-    with pytest.raises(UserError, match=f"has channels of {INNER} that the teacher lacks"):
+    with pytest.raises(UserError, match=f"has channels of {INNER} that the other lacks"):
         scores_of(replace(student, survivors={INNER: tuple(range(9, 17))}), run, quick("mixed"))
 
 

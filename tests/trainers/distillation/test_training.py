@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.distillation._loop import Batch, LoopOptions, trained
+from trainers.distillation._loop import Batch, trained
+from trainers.distillation.finetune import Finetune
 from trainers.models import files
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
@@ -126,7 +127,7 @@ def test_a_weight_that_reaches_zero_by_training_is_not_held_there(run: Run) -> N
     def pulled(net: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return (net.get_parameter("conv_in.weight") - 1).square().sum()
 
-    options = LoopOptions(batch=32, learning_rate=1e-3)
+    options = Finetune(batch=32, learning_rate=1e-3)
     first = run.up_to(96, None)
     trained(model, first, loss=pulled, options=options)
     assert first.kept_state is not None
@@ -224,7 +225,7 @@ def test_distillation_lowers_the_loss_by_far(run: Run) -> None:
     long = run.up_to(128 * 120, None)
     long.budget_images = 128 * 120
     long.stage_name, long.first_image, long.last_image = "train", 0, 128 * 120
-    trained(run.teacher, long, loss=loss, options=LoopOptions(batch=128, learning_rate=4e-3))
+    trained(run.teacher, long, loss=loss, options=Finetune(batch=128, learning_rate=4e-3))
     assert sum(losses[-10:]) / 10 < 0.35 * losses[0]
 
 
@@ -241,7 +242,7 @@ def test_a_loss_that_is_not_a_number_is_named(run: Run) -> None:
             run.teacher,
             run,
             loss=lambda net, batch: next(net.parameters()).sum() * float("nan"),
-            options=LoopOptions(batch=32, learning_rate=1e-3),
+            options=Finetune(batch=32, learning_rate=1e-3),
         )
 
 

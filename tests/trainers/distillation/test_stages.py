@@ -1,0 +1,254 @@
+"""What each training stage learns, against answers known in closed form, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import build
+from tests.trainers.distillation.analytic import ideal, untrained
+from trainers.distillation._losses import block_distance, two_steps_in_one
+from trainers.distillation._progressive import teacher_step
+from trainers.errors import UserError
+from trainers.models.diffusion import Diffusion
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.networks.guided_unet import GuidedUnet
+from trainers.models.networks.unet import Unet
+from trainers.models.sampling import draw
+from trainers.recipe import Recipe
+from trainers.run import Run
+from trainers.states import load_state, save_state
+
+SMALL = {"unet": {"channels": [8, 8], "norm_groups": 4}}
+PRUNE = {"prune": {"ratio": {"down_0": 0.25, "mid": 0.5}, "rule": "flexible", "criterion": "magnitude"}}
+STUDENT = {"student": {"network": SMALL, "timesteps": 500}}
+BATCH = {"batch": 32, "learning_rate": 1e-3}
+#: What trains, by name; every stage in several of its ways.
+RECIPES: dict[str, list[Any]] = {
+    "train": [{"train": {**BATCH, "ema": 0.9}}],
+    "train a pruned one": [PRUNE, {"train": BATCH}],
+    "finetune": [PRUNE, {"finetune": {**BATCH, "error_weight": "truncated_snr"}}],
+    "distil": [STUDENT, {"distil": {**BATCH, "weights": {"output": 1.0, "feature": 0.1}, "extractor": "labels"}}],
+    "distil blocks": [PRUNE, {"distil": {**BATCH, "weights": {"block": 1.0}}}],
+    "gradual": [
+        STUDENT,
+        {"gradual": {**BATCH, "weights": {"output": 1.0}, "via": [{"network": SMALL, "timesteps": 800}], "ema": 0.9}},
+    ],
+    "gradual through two": [
+        STUDENT,
+        {"gradual": {**BATCH, "via": [{"network": SMALL}, {"network": SMALL, "images": 0.5}]}},
+    ],
+    "progressive": [{"progressive": {**BATCH, "halvings": 2, "start": 8, "ema": 0.9}}],
+    "progressive with pruning": [
+        {"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [PRUNE], "prune_steps": 2}},
+        {"quantize": {"bits": 8}},
+    ],
+    "bf16": [{"finetune": {**BATCH, "precision": "bf16"}}],
+    "fp16": [{"finetune": {**BATCH, "precision": "fp16"}}],
+    "checkpointing": [{"finetune": {**BATCH, "checkpointing": True}}],
+}
+
+
+def same(left: DiffusionModel, right: DiffusionModel) -> bool:
+    states = (left.net.state_dict(), right.net.state_dict())
+    return (left.spec, left.log, left.notes) == (right.spec, right.log, right.notes) and all(
+        torch.equal(tensor, states[1][name]) for name, tensor in states[0].items()
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_resumed_stage_matches_an_unbroken_one(run: Run, tmp_path: Path, name: str) -> None:
+    """Stopped twice, at images that lie in different phases of the stages that have some, and through files."""
+    recipe = Recipe.parse(RECIPES[name])
+    run.budget_images = 384
+    unbroken = recipe.run(run.up_to(384, None))
+    state = None
+    for stop in (64, 160, 288):
+        part = run.up_to(stop, state)
+        interim = recipe.run(part)
+        assert interim.spec.layers.keys() == unbroken.spec.layers.keys() and not same(interim, unbroken)
+        assert interim.spec.sampling_steps == unbroken.spec.sampling_steps
+        assert part.kept_state is not None
+        save_state(part.kept_state, tmp_path)
+        state = load_state(tmp_path)
+    assert same(recipe.run(run.up_to(384, state)), unbroken)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x", "v"])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_student_learns_the_ideal_denoiser_of_gaussian_images(run: Run, schedule: str, prediction: str) -> None:
+    """From the teacher's answers alone, within 0.02 of its scale at every timestep."""
+    diffusion = Diffusion(steps=16, schedule=schedule, prediction=prediction, beta_end=0.5)  # type: ignore[arg-type]
+    teacher = ideal(diffusion, variance=0.25, sampling_steps=16)
+    recipe = Recipe.parse(
+        [{"distil": {"weights": {"noise": 0.0, "output": 1.0}, "learning_rate": 0.05, "warmup_images": 0}}]
+    )
+    run = replace(run, teacher=teacher, budget_images=128 * 300, until_images=128 * 300)
+    student = recipe.stages[0].apply(untrained(diffusion, sampling_steps=16), aimed(run))
+    error_T = (student.net.get_parameter("scale") - teacher.net.get_parameter("scale")).detach().abs()
+    assert float(error_T.max()) < 0.02 * float(teacher.net.get_parameter("scale").detach().abs().max())
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x", "v"])
+def test_a_student_of_fewer_timesteps_learns_the_teacher_at_mapped_ones(run: Run, prediction: str) -> None:
+    """With half the timesteps its best denoiser is the ideal one of the shortened process."""
+    theirs = Diffusion(steps=32, schedule="cosine", prediction="epsilon")
+    ours = replace(theirs.shortened(16), prediction=prediction)  # type: ignore[arg-type]
+    teacher = ideal(theirs, variance=0.25, sampling_steps=16)
+    recipe = Recipe.parse(
+        [{"distil": {"weights": {"noise": 0.0, "output": 1.0}, "learning_rate": 0.05, "warmup_images": 0}}]
+    )
+    run = replace(run, teacher=teacher, budget_images=128 * 300, until_images=128 * 300)
+    student = recipe.stages[0].apply(untrained(ours, sampling_steps=16), aimed(run))
+    expected_T = ideal(ours, variance=0.25, sampling_steps=16).net.get_parameter("scale")
+    error_T = (student.net.get_parameter("scale") - expected_T).detach().abs()
+    # At the last timestep the cosine schedule leaves no signal, and no prediction of noise tells the image there.
+    assert float(error_T[:-1].max()) < 0.02
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x", "v"])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_one_step_to_the_target_goes_as_far_as_two_of_the_teacher(schedule: str, prediction: str) -> None:
+    diffusion = Diffusion(schedule=schedule, prediction=prediction, is_clipped=False)  # type: ignore[arg-type]
+    teacher = ideal(diffusion, variance=0.25, sampling_steps=8)
+    grid = [*diffusion.timesteps(8).tolist(), -1]
+    noisy_BCHW = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for first, between, end in zip(grid[:-2:2], grid[1::2], grid[2::2], strict=True):
+        start_B, between_B, end_B = (torch.full((3,), timestep) for timestep in (first, between, end))
+        halfway_BCHW = teacher_step(teacher, noisy_BCHW, start_B, between_B, None)
+        later_BCHW = teacher_step(teacher, halfway_BCHW, between_B, end_B, None)
+        alpha, sigma = diffusion.alpha_sigma(start_B)
+        alpha_end, sigma_end = diffusion.alpha_sigma(end_B)
+        image_BCHW = two_steps_in_one(noisy_BCHW, later_BCHW, start=(alpha, sigma), end=(alpha_end, sigma_end))
+        reached_BCHW = alpha_end * image_BCHW + sigma_end * (noisy_BCHW - alpha * image_BCHW) / sigma
+        torch.testing.assert_close(reached_BCHW, later_BCHW, atol=1e-4, rtol=1e-4)
+        noisy_BCHW = later_BCHW
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_halving_keeps_what_an_exact_teacher_draws(run: Run, schedule: str) -> None:
+    """16 steps become 4; what is drawn from the same noise moves by less than 2 % of its size."""
+    diffusion = Diffusion(steps=64, schedule=schedule, prediction="x", is_clipped=False, beta_end=0.2)  # type: ignore[arg-type]
+    teacher = ideal(diffusion, variance=0.25, sampling_steps=16)
+    recipe = Recipe.parse([{"progressive": {"halvings": 2, "learning_rate": 0.05, "warmup_images": 0}}])
+    run = replace(run, teacher=teacher, budget_images=128 * 800, until_images=128 * 800)
+    student = recipe.run(run)
+    assert student.spec.sampling_steps == 4
+    noise_BCHW = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    expected_BCHW, untaught_BCHW = draw(teacher, noise_BCHW), draw(few(teacher, 4), noise_BCHW)
+    found_BCHW = draw(student, noise_BCHW)
+    assert relative(found_BCHW, expected_BCHW) < 0.02 < 0.5 * relative(untaught_BCHW, expected_BCHW)
+
+
+def test_pruning_in_parts_ends_where_pruning_at_once_does(run: Run) -> None:
+    recipe = Recipe.parse(RECIPES["progressive with pruning"][:1])
+    model = recipe.run(run)
+    ratio = 1 - (1 - 0.5) * (1 - 0.5)
+    once = Recipe.parse([{"prune": {**PRUNE["prune"], "ratio": {"down_0": 1 - 0.75**2, "mid": ratio}}}]).plan(
+        run.teacher.spec
+    )
+    widths = {name: layer.outputs for name, layer in model.spec.layers.items()}
+    assert widths == {name: layer.outputs for name, layer in once.layers.items()}
+    achieved = {note["what"]: note["achieved"] for note in model.notes}
+    name = "progressive: prune mid_block.resnets.0.conv1"
+    assert achieved[name] == pytest.approx(ratio) and len(achieved) == len(model.notes)
+
+
+def test_trained_from_scratch_forgets_the_teacher_and_finetuned_does_not(run: Run) -> None:
+    def distance(kind: str) -> float:
+        made = Recipe.parse([{kind: {"batch": 32, "learning_rate": 1e-4}}]).run(run.up_to(256, None))
+        before, after = run.teacher.net.state_dict(), made.net.state_dict()
+        return float(sum((after[name] - before[name]).square().sum() for name in before))
+
+    assert distance("train") > 20 * distance("finetune") > 0
+
+
+def test_block_distance_sees_where_and_not_how_much_nor_how_wide() -> None:
+    output = torch.randn(4, 6, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert float(block_distance([output], [3 * output.repeat(1, 2, 1, 1)])) < 1e-10
+    assert float(block_distance([output], [output.flip(3)])) > 0.1
+
+
+def test_features_are_learned_through_the_image(run: Run) -> None:
+    """With nothing but features to learn, students come nearer to the teacher's features."""
+    from trainers.models.extractor import label_extractor
+
+    student = build(Unet(image_size=8, image_channels=1, channels=(8, 8), norm_groups=4), seed=3)
+    options = {"weights": {"noise": 0.0, "feature": 1.0}, "extractor": "labels", "learning_rate": 2e-3, "batch": 64}
+    run = aimed(replace(run, budget_images=64 * 100, until_images=64 * 100))
+    taught = Recipe.parse([{"distil": options}]).stages[0].apply(student, run)
+    features = label_extractor(run.images, run.cache).net.features
+    generator = torch.Generator().manual_seed(0)
+    noisy_BCHW = torch.randn(64, 1, 8, 8, generator=generator)
+    timestep_B = torch.randint(1000, (64,), generator=generator)
+
+    def of(model: DiffusionModel) -> Tensor:
+        with torch.no_grad():
+            answer_BCHW = model.predict(noisy_BCHW, timestep_B)
+            return features(model.spec.diffusion.image_of(answer_BCHW, noisy_BCHW, timestep_B).clamp(-1, 1))
+
+    before, after = ((of(model) - of(run.teacher)).square().mean() for model in (student, taught))
+    assert float(after) < 0.6 * float(before)
+
+
+def test_checkpointing_changes_nothing_but_the_memory(run: Run) -> None:
+    made = [
+        Recipe.parse([{"finetune": {**BATCH, "checkpointing": wanted}}]).run(run.up_to(256, None))
+        for wanted in (False, True)
+    ]
+    states = [model.net.state_dict() for model in made]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], atol=1e-6, rtol=1e-5)
+
+
+def test_bf16_learns_nearly_the_same(run: Run) -> None:
+    start, exact, coarse = (
+        torch.cat([parameter.detach().flatten() for parameter in model.net.parameters()])
+        for model in (
+            run.teacher,
+            *(
+                Recipe.parse([{"finetune": {**BATCH, "precision": p}}]).run(run.up_to(256, None))
+                for p in ("fp32", "bf16")
+            ),
+        )
+    )
+    assert 0 < float((coarse - exact).norm()) < 0.5 * float((exact - start).norm())
+
+
+def test_labels_are_dropped_for_networks_that_can_do_without(run: Run) -> None:
+    options = {"finetune": {"batch": 32, "label_dropout": 0.1}}
+    with pytest.raises(UserError, match=r"finetune\.label_dropout: 0\.1 needs a network that also answers without"):
+        Recipe.parse([options]).plan(run.teacher.spec)
+    network = GuidedUnet(
+        image_size=8, image_channels=1, classes=10, channels=(8, 8), bottleneck=8, heads=2, time_dim=16, norm_groups=4
+    )
+    run.teacher = guided(network)
+    plain = Recipe.parse([{"finetune": {"batch": 32}}]).run(run.up_to(256, None))
+    dropped = Recipe.parse([options]).run(run.up_to(256, None))
+    assert not same(plain, dropped)
+
+
+def aimed(run: Run) -> Run:
+    """A run as the recipe hands it to its first stage."""
+    run.stage_name, run.last_image = "distil", run.budget_images
+    return run
+
+
+def guided(network: GuidedUnet) -> DiffusionModel:
+    from trainers.models.fresh import fresh
+    from trainers.models.tracing import spec_of
+
+    return fresh(spec_of(network, sampling_steps=4), seed=0, device=torch.device("cpu"))
+
+
+def few(model: DiffusionModel, steps: int) -> DiffusionModel:
+    return replace(model, spec=model.spec.with_sampling_steps(steps))
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())

@@ -1,0 +1,60 @@
+"""A model beside one that it descends from: the weights of the ancestor that the model still has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trainers.compression.channels import coupled_groups, removal_indices
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainers.models.arch_spec import ArchSpec
+    from trainers.models.diffusion_model import DiffusionModel
+
+
+class NotDescendedError(ValueError):
+    """A model is not its supposed ancestor with channels removed; the text says what it is or has instead."""
+
+
+def inherited(tensors: Mapping[str, Tensor], model: DiffusionModel, ancestor: DiffusionModel) -> dict[str, Tensor]:
+    """``tensors``, shaped like the parameters of ``ancestor``, with only the channels that ``model`` still has.
+
+    Raises:
+        NotDescendedError: when the parameters of ``model`` are not shaped like the result.
+    """
+    if model.spec.network != ancestor.spec.network:
+        raise NotDescendedError(f"is another network: {model.spec.network}, not {ancestor.spec.network}")
+    smaller = _restricted(tensors, _survivors(model, ancestor), ancestor.spec)
+    shapes = {name: tensor.shape for name, tensor in smaller.items()}
+    if shapes != {name: parameter.shape for name, parameter in model.net.named_parameters()}:
+        raise NotDescendedError("has other widths than its list of surviving channels says")
+    return smaller
+
+
+def _restricted(tensors: Mapping[str, Tensor], survivors: Mapping[str, Tensor], spec: ArchSpec) -> dict[str, Tensor]:
+    """Tensors shaped like the parameters of ``spec``, with only the surviving channels of each group."""
+    smaller = dict(tensors)
+    for (name, side), stays in removal_indices(coupled_groups(spec), survivors, spec).items():
+        layer, weight = spec.layers[name], smaller[f"{name}.weight"]
+        stays = stays.to(weight.device)
+        axis = layer.output_axis if side == "out" else 1 - layer.output_axis
+        smaller[f"{name}.weight"] = weight.index_select(axis, stays)
+        if side == "out" and layer.bias:
+            smaller[f"{name}.bias"] = smaller[f"{name}.bias"].index_select(0, stays)
+    return smaller
+
+
+def _survivors(model: DiffusionModel, ancestor: DiffusionModel) -> dict[str, Tensor]:
+    """The model's surviving channels by group, counted in the channels of ``ancestor``, which may be pruned itself."""
+    import torch
+
+    widths = {group.name: group.width for group in coupled_groups(ancestor.spec)}
+    found = {}
+    for name, channels in model.survivors.items():
+        place_of = {channel: place for place, channel in enumerate(ancestor.survivors.get(name, range(widths[name])))}
+        if not place_of.keys() >= set(channels):
+            raise NotDescendedError(f"has channels of {name} that the other lacks")
+        found[name] = torch.tensor([place_of[channel] for channel in channels])
+    return found

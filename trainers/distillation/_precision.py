@@ -1,0 +1,98 @@
+"""Mixed precision, gradient checkpointing and compilation of a network in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_SCALE = "loss_scale"
+
+
+class Precision:
+    """The arithmetic of a training.
+
+    Args:
+        kind: ``fp32``, ``bf16`` or ``fp16``; only fp16 needs its loss scaled, or small gradients vanish.
+    """
+
+    def __init__(self, kind: str, device: torch.device) -> None:
+        self._device = device.type
+        self._type = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[kind]
+        self._scaler = torch.amp.GradScaler(device.type, enabled=kind == "fp16")
+
+    def forward(self) -> AbstractContextManager[object]:
+        """Within it, products are computed in the lower precision."""
+        return nullcontext() if self._type is None else torch.autocast(self._device, dtype=self._type)
+
+    def step(
+        self, value: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], *, clip: float
+    ) -> bool:
+        """One step of the optimiser down the clipped gradient; whether the gradient was finite.
+
+        With fp16, a gradient that overflows is no error: the step is left out and the scale halved.
+        """
+        optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(value).backward()
+        self._scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(parameters, clip)
+        is_finite = bool(torch.isfinite(norm))
+        if is_finite or self._scaler.is_enabled():
+            self._scaler.step(optimizer)
+            self._scaler.update()
+        return is_finite or (self._scaler.is_enabled() and bool(torch.isfinite(value)))
+
+    def kept_state(self) -> dict[str, Tensor]:
+        """The scale of the loss and how long it has been well."""
+        if not self._scaler.is_enabled():
+            return {}
+        state = self._scaler.state_dict()
+        return {_SCALE: torch.tensor([state["scale"], state["_growth_tracker"]], dtype=torch.float64)}
+
+    def restore_state(self, kept: Mapping[str, Tensor]) -> None:
+        """Take them from what ``kept_state`` gave."""
+        if self._scaler.is_enabled():
+            scale, tracker = kept[_SCALE].tolist()
+            self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": scale, "_growth_tracker": int(tracker)})
+
+
+@contextmanager
+def checkpointed(net: nn.Module, *, is_wanted: bool) -> Iterator[None]:
+    """Within it, blocks of the network keep only their inputs for the backward pass.
+
+    A block is whatever lies at the top of the network or in a list there and consists of several layers; a network
+    that is flat gains nothing.
+    """
+    blocks = list(_blocks(net)) if is_wanted else []
+    for block in blocks:
+        block.forward = partial(_again, block.forward)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
+
+
+def compiled(net: nn.Module, *, is_wanted: bool) -> nn.Module:
+    """The network as torch.compile makes it, or as it is; both have the same weights."""
+    return cast(nn.Module, torch.compile(net)) if is_wanted else net
+
+
+def _again(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    return checkpoint(forward, *inputs, use_reentrant=False, **named)
+
+
+def _blocks(net: nn.Module) -> Iterator[nn.Module]:
+    for child in net.children():
+        if isinstance(child, nn.ModuleList):
+            yield from (block for block in child if list(block.children()))
+        elif list(child.children()):
+            yield child

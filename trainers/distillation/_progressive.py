@@ -1,0 +1,169 @@
+"""What progressive distillation does, once torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.cache import Cache
+from trainers.distillation._loop import Batch, Loss, Phase, Timesteps, phase_of, trained
+from trainers.distillation._losses import ddim_step, squared_error, two_steps_in_one
+from trainers.distillation._optimizers import slow_here
+
+if TYPE_CHECKING:
+    from trainers.distillation.progressive import Progressive
+    from trainers.models.diffusion import Diffusion
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Part of an iteration between two prunings; the first begins with the teacher's copy.
+
+    Args:
+        number: Among all spans.
+        iteration, part, parts: Part 0 of an iteration is before its first pruning, of which it has parts - 1.
+        first_image, last_image: Of the budget.
+        rates: First and last image of the iteration.
+    """
+
+    number: int
+    iteration: int
+    part: int
+    parts: int
+    first_image: int
+    last_image: int
+    rates: tuple[int, int]
+
+
+def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionModel:
+    """The model after all halvings; where training stops early, what is left of the prunings is still applied."""
+    student, teacher, going_on_at = model, model, -1
+    if run.state is not None and run.state.stage == run.stage_index:
+        going_on_at, teacher = phase_of(run.state.tensors), run.state.beside["teacher"]
+    for span in _spans(stage, run):
+        if span.number < going_on_at:
+            continue
+        if span.number > going_on_at:
+            if span.part == 0:
+                teacher = student
+            else:
+                student = _pruned(student, teacher, run, stage, span)
+        loss, timesteps = _two_in_one(teacher, stage, span.iteration)
+        phase = Phase(
+            number=span.number,
+            first_image=span.first_image,
+            last_image=span.last_image,
+            beside={"teacher": teacher},
+            rates=span.rates,
+        )
+        net = trained(student, run, loss=loss, options=stage, timesteps=timesteps, phase=phase)
+        student = replace(student, net=net)
+    spec = stage.drawn(student.spec)
+    ours = f"{run.stage_name}: "
+    merged = _merged([note for note in student.notes if note["what"].startswith(ours)])
+    others = tuple(note for note in student.notes if not note["what"].startswith(ours))
+    return replace(student, notes=others).after(stage, spec=spec, notes=(*merged, *slow_here(stage.optimizer, run)))
+
+
+def _two_in_one(teacher: DiffusionModel, stage: Progressive, iteration: int) -> tuple[Loss, Timesteps]:
+    """The loss of an iteration, and the timesteps at which its student is drawn."""
+    spec = teacher.spec
+    diffusion, network = spec.diffusion, spec.network
+    # Teacher's timesteps t, t' and t'' = the student's next, with the image (-1) at the end.
+    grid = torch.cat((diffusion.timesteps(stage.steps_before(spec) >> iteration), torch.tensor([-1])))
+    place_of = torch.zeros(diffusion.steps, dtype=torch.long)
+    place_of[grid[:-1:2]] = torch.arange(0, len(grid) - 1, 2)
+
+    def timesteps(size: int, generator: torch.Generator) -> Tensor:
+        return grid[2 * torch.randint(len(grid) // 2, (size,), generator=generator)]
+
+    def loss(net: nn.Module, batch: Batch) -> Tensor:
+        predicted_BCHW = network.call(net, batch.noisy_BCHW, batch.timestep_B, batch.label_B)
+        place_B = place_of.to(batch.timestep_B.device)[batch.timestep_B]
+        between_B, end_B = (grid.to(place_B.device)[place_B + further] for further in (1, 2))
+        with torch.no_grad():
+            halfway_BCHW = teacher_step(teacher, batch.noisy_BCHW, batch.timestep_B, between_B, batch.label_B)
+            later_BCHW = teacher_step(teacher, halfway_BCHW, between_B, end_B, batch.label_B)
+            image_BCHW = two_steps_in_one(
+                batch.noisy_BCHW,
+                later_BCHW,
+                start=diffusion.alpha_sigma(batch.timestep_B),
+                end=diffusion.alpha_sigma(end_B),
+            )
+            target_BCHW = diffusion.prediction_of(image_BCHW, batch.noisy_BCHW, batch.timestep_B)
+        weight_B111 = diffusion.error_weight(stage.error_weight, batch.timestep_B)
+        return squared_error(predicted_BCHW, target_BCHW, weight_B111)
+
+    return loss, timesteps
+
+
+def teacher_step(
+    teacher: DiffusionModel, noisy_BCHW: Tensor, timestep_B: Tensor, following_B: Tensor, label_B: Tensor | None
+) -> Tensor:
+    """One DDIM step of the teacher, as it draws: its image is clipped where the process says so, its noise is not."""
+    diffusion: Diffusion = teacher.spec.diffusion
+    prediction_BCHW = teacher.predict(noisy_BCHW, timestep_B, label_B).float()
+    image_BCHW = diffusion.image_of(prediction_BCHW, noisy_BCHW, timestep_B)
+    noise_BCHW = diffusion.epsilon_of(prediction_BCHW, noisy_BCHW, timestep_B)
+    if diffusion.is_clipped:
+        image_BCHW = image_BCHW.clamp(-1, 1)
+    return ddim_step(image_BCHW, noise_BCHW, end=diffusion.alpha_sigma(following_B))
+
+
+def _pruned(
+    student: DiffusionModel, teacher: DiffusionModel, run: Run, stage: Progressive, span: _Span
+) -> DiffusionModel:
+    """The student after the pruning that opens this span."""
+    pruning = stage.pruning_of(span.iteration)
+    assert pruning is not None
+    prunings = span.parts - 1
+    part = pruning.up_to(span.part / prunings, start=teacher.spec, now=student.spec)
+    inner = replace(
+        run,
+        teacher=teacher,
+        stage_name=f"{run.stage_name}.{span.number}",
+        occurrence=span.part - 1,
+        occurrences=prunings,
+    )
+    # Gradients of a teacher that only this trial has are of no use to others.
+    with nullcontext(run.cache.folder) if span.iteration == 0 else TemporaryDirectory() as folder:
+        pruned = part.apply(replace(student, notes=()), replace(inner, cache=Cache(Path(folder))))
+    notes = ({**note, "what": f"{run.stage_name}: {note['what']}"} for note in pruned.notes)
+    return replace(pruned, log=student.log, notes=(*student.notes, *notes))
+
+
+def _spans(stage: Progressive, run: Run) -> Iterator[_Span]:
+    """All spans in turn: equal iterations, each in equal parts."""
+    images, number = run.last_image - run.first_image, 0
+    for iteration in range(stage.halvings):
+        parts = stage.prune_steps + 1 if stage.pruning_of(iteration) is not None else 1
+        ends = [
+            run.first_image + round(images * (iteration + part / parts) / stage.halvings) for part in range(parts + 1)
+        ]
+        for part in range(parts):
+            yield _Span(number, iteration, part, parts, ends[part], ends[part + 1], (ends[0], ends[-1]))
+            number += 1
+
+
+def _merged(notes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """One note for each group, of all its prunings together; a remark only where it lost nothing at all."""
+    by_group: dict[str, list[Mapping[str, Any]]] = {}
+    for note in notes:
+        by_group.setdefault(note["what"], []).append(note)
+    for what, parts in by_group.items():
+        asked, achieved = (
+            1 - torch.tensor([1 - float(note[key]) for note in parts], dtype=torch.float64).prod().item()
+            for key in ("asked", "achieved")
+        )
+        remark = next((note["note"] for note in parts if "note" in note), None) if not achieved else None
+        merged = {"what": what, "asked": round(asked, 6), "achieved": round(achieved, 6)}
+        yield merged | ({"note": remark} if remark else {})

@@ -1,0 +1,97 @@
+"""Progressive distillation, with pruning inside: each iteration halves the steps of drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, PositiveInt
+
+from trainers.distillation._stage import TrainingStage
+from trainers.errors import UserError
+from trainers.models.diffusion import Weighting
+from trainers.models.samplers.ddim import Ddim
+from trainers.stage import STAGES, Stage
+
+if TYPE_CHECKING:
+    from trainers.models.arch_spec import ArchSpec
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
+
+
+@STAGES.register("progressive")
+@dataclass(frozen=True, kw_only=True)
+class Progressive(TrainingStage):
+    """Halves the sampling steps again and again; a student's DDIM step learns to go as far as two of its teacher's.
+
+    Salimans and Ho (2022), Algorithm 2: the student begins as a copy of its teacher and is the teacher of the next
+    iteration. With ``prune`` it loses channels on the way, in equal steps at equal intervals and without fine-tuning of
+    its own (thesis on progressive distillation with pruning). Images are shared equally between the iterations.
+
+    Args:
+        halvings: Iterations.
+        start: Sampling steps of the first teacher; those it draws with when left out.
+        prune: Pruning of each iteration in turn, its ratios being of the channels that the iteration begins with; the
+            last one also counts for all iterations after it. Left out: none.
+        prune_steps: In so many steps, each after an equal part of the iteration's images.
+    """
+
+    halvings: Annotated[int, Field(ge=0, le=16)] = 1
+    start: PositiveInt | None = None
+    prune: tuple[Annotated[Stage, STAGES], ...] = ()
+    prune_steps: PositiveInt = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    error_weight: Weighting = "truncated_snr"
+
+    def plan(self, spec: ArchSpec) -> ArchSpec:
+        from trainers.distillation._checks import check_training
+
+        check_training(self, spec)
+        if mistakes := self._mistakes(spec):
+            raise UserError("\n".join(mistakes))
+        for iteration in range(self.halvings):
+            pruning = self.pruning_of(iteration)
+            if pruning is not None:
+                spec = pruning.up_to(1.0, start=spec, now=spec).plan(spec)
+        return self.drawn(spec)
+
+    def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
+        from trainers.distillation import _progressive
+
+        return _progressive.halved(model, run, self)
+
+    def prepare(self, run: Run) -> None:
+        if self.prune and self.halvings:
+            self.prune[0].prepare(run)
+
+    def preparation(self) -> object:
+        return self.prune[0].preparation() if self.prune and self.halvings else type(self)
+
+    def drawn(self, spec: ArchSpec) -> ArchSpec:
+        """The spec drawn in the steps that are left."""
+        return replace(spec, sampling_steps=self.steps_before(spec) >> self.halvings, sampler=Ddim())
+
+    def steps_before(self, spec: ArchSpec) -> int:
+        """Sampling steps of the first teacher."""
+        return self.start if self.start is not None else spec.sampling_steps
+
+    def pruning_of(self, iteration: int) -> Stage | None:
+        """How the iteration prunes; None when it does not."""
+        return self.prune[min(iteration, len(self.prune) - 1)] if self.prune else None
+
+    def _mistakes(self, spec: ArchSpec) -> list[str]:
+        steps, found = self.steps_before(spec), []
+        if steps % 2**self.halvings:
+            found.append(
+                f"halvings: {steps} sampling steps cannot be halved {self.halvings} times. "
+                f"Set start to a multiple of {2**self.halvings}."
+            )
+        if steps > spec.diffusion.steps:
+            found.append(f"start: {steps} is more than the {spec.diffusion.steps} timesteps of the process. Use fewer.")
+        if not spec.diffusion.preserves_variance:
+            found.append(
+                f"DDIM steps need the schedule linear or cosine, this teacher has {spec.diffusion.schedule!r}."
+            )
+        if any(stage.trains for stage in self.prune):
+            found.append("prune: must be stages that prune, such as `prune`.")
+        return found
