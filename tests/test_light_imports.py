@@ -23,7 +23,16 @@ def test_all_pieces_are_found_without_a_heavy_import() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["search.run", "search.best", "search.explore", "search.export", "search.simulate", "trainers.full"]
+    "command",
+    [
+        "search.run",
+        "search.analyse",
+        "search.best",
+        "search.explore",
+        "search.export",
+        "search.simulate",
+        "trainers.full",
+    ],
 )
 def test_help_says_what_the_command_does(command: str) -> None:
     begun = time.monotonic()
