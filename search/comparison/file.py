@@ -1,0 +1,147 @@
+"""A comparison as a user writes it: recipes without a knob, and what is claimed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+
+from objectives.objective import OBJECTIVES, Objective
+from trainers.data.dataset import DATA, Dataset
+from trainers.errors import UserError
+from trainers.recipe import Recipe
+from trainers.registry import suggestion
+from trainers.teacher import Teacher
+
+_KEYS = ("name", "data", "teacher", "objectives", "images", "seeds", "recipes", "claims")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is said of two recipes, or of two sets of them.
+
+    Args:
+        claim: In a sentence.
+        theirs: The figures it was made with.
+        better, than: Recipes; of several, the mean counts.
+        by: The objective that decides; the first of the file when left out.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    claim: str
+    better: str | tuple[str, ...]
+    than: str | tuple[str, ...]
+    theirs: str = ""
+    by: str = ""
+
+    def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The recipes said to be better, and the others."""
+        better, than = ((side,) if isinstance(side, str) else side for side in (self.better, self.than))
+        return better, than
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Recipes that are trained on equally many images, each with every seed.
+
+    Args:
+        images: Of each recipe, all its training stages together.
+        seeds: How many; with each, a teacher that is trained here is another one, too.
+        text: The file as read.
+    """
+
+    name: str
+    data: Dataset
+    teacher: Teacher
+    objectives: tuple[Objective, ...]
+    images: int
+    seeds: int
+    recipes: Mapping[str, Recipe]
+    claims: tuple[Claim, ...]
+    text: str
+
+    @classmethod
+    def read(cls, path: Path) -> Comparison:
+        """The comparison in a YAML file.
+
+        Raises:
+            UserError: with every mistake, one a line.
+        """
+        text, written = _yaml(path)
+        mistakes = [
+            f"{key}: is not a key of a comparison. {suggestion(str(key), _KEYS)}" for key in written if key not in _KEYS
+        ]
+        written = {"data": "digits", "claims": [], "seeds": 3, "name": path.parent.name, **written}
+        mistakes += [f"{key}: is missing" for key in _KEYS if key not in written]
+
+        def part(key: str, read: Any, value: Any = None) -> Any:
+            if key.partition(".")[0] not in written:
+                return None
+            try:
+                return read(written[key] if value is None else value)
+            except ValidationError as error:
+                mistakes.extend(
+                    f"{'.'.join(str(step) for step in (key, *found['loc']))}: {found['msg']}"
+                    for found in error.errors()
+                )
+                return None
+
+        recipes = part("recipes", TypeAdapter(Annotated[dict[str, list[Any]], Field(min_length=1)]).validate_python)
+        found = {
+            "name": part("name", TypeAdapter(str).validate_python),
+            "data": part("data", DATA.parse),
+            "teacher": part("teacher", TypeAdapter(Teacher).validate_python),
+            "objectives": part("objectives", lambda value: tuple(OBJECTIVES.parse(item) for item in value)),
+            "images": part("images", TypeAdapter(PositiveInt).validate_python),
+            "seeds": part("seeds", TypeAdapter(PositiveInt).validate_python),
+            "claims": part("claims", TypeAdapter(tuple[Claim, ...]).validate_python),
+            "recipes": {name: part(f"recipes.{name}", Recipe.parse, value) for name, value in (recipes or {}).items()},
+        }
+        if not mistakes:
+            mistakes = _contradictions(found)
+        if mistakes:
+            raise UserError("\n  ".join([f"{path} is no comparison:", *mistakes]))
+        return cls(**found, text=text)
+
+    def teacher_of(self, seed: int) -> Teacher:
+        """The teacher that goes with a seed: the same for all where it is loaded."""
+        return self.teacher if self.teacher.source is not None else replace(self.teacher, seed=self.teacher.seed + seed)
+
+
+def _contradictions(found: Mapping[str, Any]) -> list[str]:
+    names = [OBJECTIVES.name_of(objective) for objective in found["objectives"]]
+    mistakes = []
+    for place, claim in enumerate(found["claims"]):
+        for name in (name for side in claim.sides() for name in side if name not in found["recipes"]):
+            mistakes.append(f"claims.{place}: there is no recipe {name!r}. {suggestion(name, found['recipes'])}")
+        if claim.by and claim.by not in names:
+            mistakes.append(f"claims.{place}.by: {claim.by!r} is not measured. {suggestion(claim.by, names)}")
+    if (found["teacher"].network is None) == (found["teacher"].source is None):
+        return [*mistakes, "teacher: must have one of 'network' and 'from'"]
+    try:
+        spec = found["teacher"].planned_for(found["data"])
+    except UserError as error:
+        return [*mistakes, *str(error).splitlines()]
+    for name, recipe in found["recipes"].items():
+        mistakes += [f"recipes.{name}.{mistake}" for mistake in recipe.mistakes(spec)]
+    return mistakes
+
+
+def _yaml(path: Path) -> tuple[str, dict[str, Any]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not path.is_file():
+        raise UserError(f"{path} does not exist. Give a comparison, such as studies/compact_cifar10/claims.yaml.")
+    try:
+        text = path.read_text()
+        written = YAML(typ="safe").load(text)
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(written, dict):
+        raise UserError(f"{path} must be a mapping with {', '.join(_KEYS)}.")
+    return text, written

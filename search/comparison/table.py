@@ -1,0 +1,57 @@
+"""Tables and a sheet of pictures of a comparison."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections.abc import Sequence
+
+from objectives.objective import OBJECTIVES
+from search.comparison.file import Comparison
+from search.comparison.verdict import Result, Verdict
+
+_LABEL_WIDTH = 150
+
+
+def recipes_table(comparison: Comparison, results: Sequence[Result]) -> list[str]:
+    """Markdown: each recipe's mean over the seeds and their spread."""
+    names = [OBJECTIVES.name_of(objective) for objective in comparison.objectives]
+    lines = [f"| recipe | {' | '.join(names)} | seconds |", "| --- |" + " --- |" * (len(names) + 1)]
+    for recipe in comparison.recipes:
+        ours = [result for result in results if result.recipe == recipe]
+        if ours:
+            cells = [_spread([result.values[name] for result in ours]) for name in names]
+            lines.append(f"| {recipe} | {' | '.join(cells)} | {statistics.fmean(r.seconds for r in ours):.0f} |")
+    return lines
+
+
+def claims_table(verdicts: Sequence[Verdict]) -> list[str]:
+    """Markdown: claim, the figures it was made with, ours, and what became of it."""
+    lines = ["| claim | theirs | ours | verdict |", "| --- | --- | --- | --- |"]
+    for verdict in verdicts:
+        ours = f"{verdict.by} {verdict.gain:+.3g} +- {verdict.stderr:.2g} in its favour"
+        lines.append(f"| {verdict.claim.claim} | {verdict.claim.theirs} | {ours} | {verdict.kind} |")
+    return lines
+
+
+def sheet(comparison: Comparison, results: Sequence[Result]) -> bytes:
+    """A WEBP with one row a recipe: its name, and what its first model draws from the noise that all share."""
+    from PIL import Image, ImageDraw
+
+    strips = {result.recipe: result.strip for result in sorted(results, key=lambda result: -result.seed)}
+    rows = {name: Image.open(io.BytesIO(strips[name])) for name in comparison.recipes if name in strips}
+    width, height = (max(getattr(row, side) for row in rows.values()) for side in ("width", "height"))
+    page = Image.new("RGB", (_LABEL_WIDTH + width, len(rows) * (height + 4)), "white")
+    pen = ImageDraw.Draw(page)
+    for place, (name, row) in enumerate(rows.items()):
+        top = place * (height + 4)
+        pen.text((4, top + height // 2 - 5), name, fill="black")
+        page.paste(row, (_LABEL_WIDTH, top))
+    out = io.BytesIO()
+    page.save(out, "WEBP", quality=80, method=4)
+    return out.getvalue()
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.fmean(values):.4g}"
+    return mean if len(set(values)) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"

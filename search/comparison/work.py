@@ -1,0 +1,137 @@
+"""Doing the work of a comparison in several processes; every result is kept as soon as it is there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from objectives.objective import OBJECTIVES
+from search.comparison.file import Comparison
+from search.comparison.verdict import Result
+from trainers.errors import UserError
+
+_FILE = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One recipe with one seed; without a recipe, only the teacher."""
+
+    file: str
+    recipe: str
+    seed: int
+    threads: int
+
+
+def kept(folder: Path, comparison: Comparison) -> list[Result]:
+    """Results of an earlier run of the same file.
+
+    Raises:
+        UserError: when the folder holds those of another.
+    """
+    path, before = folder / _FILE, folder / "comparison.yaml"
+    if not path.is_file():
+        return []
+    if before.read_text() != comparison.text:
+        raise UserError(f"{folder} holds results of another version of this comparison. Move it away, or give --out.")
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    return [Result(**{**line, "strip": base64.b64decode(line["strip"])}) for line in lines]
+
+
+def results(
+    comparison: Comparison,
+    file: Path,
+    folder: Path,
+    *,
+    workers: int,
+    on_result: Callable[[Result], None] = lambda result: None,
+    on_teacher: Callable[[int], None] = lambda seed: None,
+) -> list[Result]:
+    """All results: those kept from before, and the missing ones, which are measured now.
+
+    Raises:
+        UserError: when a teacher or a recipe cannot be trained.
+    """
+    found = kept(folder, comparison)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "comparison.yaml").write_text(comparison.text)
+    done = {(result.recipe, result.seed) for result in found}
+    # Seed by seed, so that an early end leaves whole pairs.
+    missing = [
+        (name, seed) for seed in range(comparison.seeds) for name in comparison.recipes if (name, seed) not in done
+    ]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        teachers = {seed: Task(str(file), "", seed, threads) for seed in sorted({seed for _, seed in missing})}
+        for task, _ in _finished(pool, list(teachers.values())):
+            on_teacher(task.seed)
+        for task, made in _finished(pool, [Task(str(file), name, seed, threads) for name, seed in missing]):
+            assert made is not None
+            result = Result(task.recipe, task.seed, **made)
+            with (folder / _FILE).open("a") as out:
+                out.write(json.dumps({**asdict(result), "strip": base64.b64encode(result.strip).decode()}) + "\n")
+            found.append(result)
+            on_result(result)
+    return found
+
+
+def _finished(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[tuple[Task, Mapping[str, Any] | None]]:
+    futures: dict[Future[Mapping[str, Any] | None], Task] = {pool.submit(carry_out, task): task for task in tasks}
+    for future in as_completed(futures):
+        task = futures[future]
+        try:
+            yield task, future.result()
+        except FloatingPointError as error:
+            pool.shutdown(cancel_futures=True)
+            raise UserError(f"recipes.{task.recipe} diverged with seed {task.seed}: {error}") from None
+
+
+def carry_out(task: Task) -> Mapping[str, Any] | None:
+    """In a process of its own: the teacher is trained or found, then the recipe is trained and measured."""
+    import torch
+
+    from trainers.cache import Cache
+    from trainers.data._images import check_classes, fitted
+    from trainers.models.pictures import sample_strip
+    from trainers.quiet import silence_libraries
+    from trainers.run import Run
+
+    silence_libraries()
+    torch.set_num_threads(task.threads)
+    comparison, cache = Comparison.read(Path(task.file)), Cache.default()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher = comparison.teacher_of(task.seed)
+    spec, images = teacher.planned_for(comparison.data), comparison.data.load()
+    check_classes(images, spec.network.classes)
+    images = fitted(images, image_size=spec.image_size, channels=spec.image_channels)
+    for objective in comparison.objectives:
+        objective.prepare(images, cache)
+    obtained = teacher.obtain(images, cache=cache, device=device, on_progress=lambda progress: None)
+    if not task.recipe:
+        return None
+    run = Run(
+        seed=task.seed,
+        device=device,
+        images=images,
+        teacher=obtained,
+        cache=cache,
+        budget_images=comparison.images,
+        until_images=comparison.images,
+    )
+    begun = perf_counter()
+    model = comparison.recipes[task.recipe].run(run)
+    measured = {OBJECTIVES.name_of(piece): piece.measure(model, run) for piece in comparison.objectives}
+    return {
+        "values": {name: measurement.value for name, measurement in measured.items()},
+        "stderr": {name: measurement.stderr for name, measurement in measured.items()},
+        "seconds": round(perf_counter() - begun, 2),
+        "strip": sample_strip(model, images.decoded),
+    }
