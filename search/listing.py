@@ -10,17 +10,21 @@ from objectives.objective import OBJECTIVES
 from search.samplers.sampler import SAMPLERS
 from trainers.compression.criteria.criterion import CRITERIA
 from trainers.data.dataset import DATA
+from trainers.models.diffusion import Diffusion
 from trainers.models.network import NETWORKS
+from trainers.models.samplers.sampler import SAMPLERS as IMAGE_SAMPLERS
 from trainers.registry import Registry
 from trainers.stage import STAGES
+from trainers.teacher import Teacher
 
 _KINDS: tuple[tuple[str, Registry[Any]], ...] = (
     ("data", DATA),
     ("teacher.network", NETWORKS),
     ("recipe stages", STAGES),
     ("pruning criteria", CRITERIA),
+    ("samplers of images", IMAGE_SAMPLERS),
     ("objectives", OBJECTIVES),
-    ("samplers", SAMPLERS),
+    ("samplers of candidates", SAMPLERS),
 )
 
 
@@ -32,6 +36,9 @@ def listing() -> str:
         for name, piece in registry:
             lines.append(f"  {name:<16}{_first_line(piece)}")
             lines += [f"    {_option(field)}" for field in dataclasses.fields(piece)]
+        if registry is NETWORKS:
+            lines += ["", "teacher:", *(f"  {_option(field)}" for field in dataclasses.fields(Teacher))]
+            lines += ["", "teacher.diffusion:", *(f"  {_option(field)}" for field in dataclasses.fields(Diffusion))]
         lines.append("")
     return "\n".join(lines).rstrip()
 

@@ -105,7 +105,8 @@ def carry_out(task: Task) -> Mapping[str, Any] | None:
     from trainers.run import Run
 
     silence_libraries()
-    torch.set_num_threads(task.threads)
+    # Never more than OMP_NUM_THREADS allows.
+    torch.set_num_threads(min(torch.get_num_threads(), task.threads))
     comparison, cache = Comparison.read(Path(task.file)), Cache.default()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = comparison.teacher_of(task.seed)

@@ -16,12 +16,28 @@ from trainers.command import command
 # What makes the README's commands short: the tiny space in place of the shipped one, and budgets to match.
 SHORTER = {
     "spaces/pruning_ratios.yaml": "tiny.yaml",
+    "studies/compact_digits/claims.yaml": "claims.yaml --workers 1",
+    "--what sensitivity": "--what sensitivity --samples 64",
     "studies/runs/pruning_ratios": "studies/runs/tiny",
     "--trials 48": "--trials 8",
     "--name four_steps": "--name four_steps --trials 1",
     "--max size_mb=0.3": "--max size_mb=1",
     "--max latency_ms=40": "--max latency_ms=10000",
 }
+
+CLAIMS = """\
+name: tiny
+teacher:
+  network: {unet: {channels: [8, 16], norm_groups: 4}}
+  images: 60_000
+  learning_rate: 0.003
+  sampling_steps: 10
+objectives: [{fid: {extractor: labels, samples: 200}}]
+images: 256
+seeds: 1
+recipes: {whole: [{finetune: {batch: 64}}], pruned: [{prune: {ratio: 0.5}}, {finetune: {batch: 64}}]}
+claims: [{claim: pruning costs quality, better: whole, than: pruned}]
+"""
 
 
 def blocks(repository: Path, language: str) -> list[str]:
@@ -45,8 +61,11 @@ def call(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_every_command_runs(repository: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = commands(repository)
-    assert len(found) >= 9
+    assert len(found) >= 12
+    Path("claims.yaml").write_text(CLAIMS)
     assert {line.split()[2] for line in found} == {
+        "search.analyse",
+        "search.compare",
         "search.run",
         "search.simulate",
         "search.best",
@@ -70,7 +89,7 @@ def test_every_command_runs(repository: Path, study: Path, monkeypatch: pytest.M
 
 def test_every_heading_with_a_command_names_a_real_one(repository: Path) -> None:
     named = re.findall(r"^## .*`python -m ([\w.]+)", (repository / "README.md").read_text(), flags=re.MULTILINE)
-    assert len(named) == 6
+    assert len(named) == 8
     for module in named:
         assert callable(import_module(module).main)
 

@@ -211,7 +211,7 @@ def test_recipes_that_are_wrong(tmp_path, entry, expected):
         ),
         (
             GOOD.replace("fid", "macs_g"),
-            ["line 3, column 13: objectives: has only costs, so training would not matter. Add one of fid"],
+            ["line 3, column 13: objectives: has only costs, so training would not matter. Add one of denoising_loss,"],
         ),
         (
             GOOD.replace("[fid, size_mb]", "[]"),

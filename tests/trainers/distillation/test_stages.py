@@ -26,6 +26,7 @@ from trainers.states import load_state, save_state
 
 SMALL = {"unet": {"channels": [8, 8], "norm_groups": 4}}
 PRUNE = {"prune": {"ratio": {"down_0": 0.25, "mid": 0.5}, "rule": "flexible", "criterion": "magnitude"}}
+MIXED = {"prune": {"ratio": {"mid": 0.5}, "criterion": {"mixed": {"timesteps": 4, "images": 8}}}}
 STUDENT = {"student": {"network": SMALL, "timesteps": 500}}
 BATCH = {"batch": 32, "learning_rate": 1e-3}
 #: What trains, by name; every stage in several of its ways.
@@ -47,6 +48,9 @@ RECIPES: dict[str, list[Any]] = {
     "progressive with pruning": [
         {"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [PRUNE], "prune_steps": 2}},
         {"quantize": {"bits": 8}},
+    ],
+    "progressive with mixed gradients": [
+        {"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [MIXED], "prune_steps": 2}}
     ],
     "bf16": [{"finetune": {**BATCH, "precision": "bf16"}}],
     "fp16": [{"finetune": {**BATCH, "precision": "fp16"}}],

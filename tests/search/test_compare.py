@@ -1,0 +1,137 @@
+"""Comparing recipes by hand: what is read, what is kept, and when a claim holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search import compare
+from search.comparison.file import Claim, Comparison
+from search.comparison.verdict import Result, verdict
+from trainers.command import command
+from trainers.errors import UserError
+
+FILE = """\
+# Does pruning cost more than nothing?
+name: tiny
+teacher: {network: {unet: {channels: [8, 16], norm_groups: 4}}, images: 2_000, sampling_steps: 4}
+objectives: [{fid: {samples: 64, extractor: labels}}, {ssim: {samples: 16}}]
+images: 512
+seeds: 2
+recipes:
+  whole: [{finetune: {batch: 64}}]
+  pruned: [{prune: {ratio: 0.5, criterion: magnitude}}, {finetune: {batch: 64}}]
+claims:
+  - {claim: what is whole is nearer to the teacher, theirs: of course, better: whole, than: pruned, by: ssim}
+"""
+
+
+def written(folder: Path, text: str = FILE) -> Path:
+    path = folder / "claims.yaml"
+    path.write_text(text)
+    return path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["search.compare", *words])
+    with pytest.raises(SystemExit) as left:
+        command(compare.main, name="search.compare")
+    return int(left.value.code or 0)
+
+
+def test_recipes_are_trained_once_and_the_claim_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / "cache"))
+    file, out = written(tmp_path), tmp_path / "out"
+    options = (str(file), "--workers", "1", "--out", str(out), "--json")
+    assert call(monkeypatch, *options) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert {(row["recipe"], row["seed"]) for row in first["results"]} == {
+        (name, seed) for name in ("whole", "pruned") for seed in (0, 1)
+    }
+    (judged,) = first["verdicts"]
+    assert (judged["by"], judged["kind"]) == ("ssim", "holds") and judged["gain"] > 2 * judged["stderr"]
+    assert (out / "samples.webp").stat().st_size > 500 and "| whole |" in (out / "table.md").read_text()
+    # One result is lost, as a machine might: only that is trained again, and to the same figures.
+    lines = (out / "results.jsonl").read_text().splitlines()
+    (out / "results.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    assert call(monkeypatch, *options) == 0
+    said = capsys.readouterr()
+    again = json.loads(said.out)
+    assert "4 of 4" in said.err and "3 of 4" not in said.err
+    values = [{(row["recipe"], row["seed"]): row["values"] for row in made["results"]} for made in (first, again)]
+    assert values[0] == values[1]
+    # Seeds differ in teacher and training.
+    assert values[0]["whole", 0] != values[0]["whole", 1]
+    written(tmp_path, FILE.replace("images: 512", "images: 256"))
+    assert call(monkeypatch, *options) == 2
+    assert "holds results of another version of this comparison" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("images: 512\n", ""), "images: is missing"),
+        (("images: 512", "image: 512"), "image: is not a key of a comparison. Did you mean 'images'?"),
+        (("ratio: 0.5", "ratio: 1.5"), "recipes.pruned.0.prune.ratio"),
+        (("than: pruned", "than: prunned"), "claims.0: there is no recipe 'prunned'. Did you mean 'pruned'?"),
+        (("by: ssim", "by: size_mb"), "claims.0.by: 'size_mb' is not measured. Allowed: fid, ssim."),
+        (("norm_groups: 4", "norm_groups: 5"), "norm_groups"),
+        (("seeds: 2", "seeds: 0"), "seeds: Input should be greater than 0"),
+        (("- {claim", "- [{claim"), "cannot be read"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Comparison.read(written(tmp_path, FILE.replace(*change)))
+    assert message in str(caught.value)
+
+
+def of(**values: Sequence[float]) -> list[Result]:
+    return [
+        Result(name, seed, {"fid": value, "ssim": value}, {}, 1.0)
+        for name, column in values.items()
+        for seed, value in enumerate(column)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("better", "than", "by", "expected"),
+    [
+        ((10.0, 20.0, 30.0), (13.0, 23.2, 33.1), "fid", "holds"),
+        ((13.0, 23.2, 33.1), (10.0, 20.0, 30.0), "fid", "fails"),
+        ((13.0, 23.2, 33.1), (10.0, 20.0, 30.0), "ssim", "holds"),
+        # Large, but not the same with every seed; the same, but not larger than chance.
+        ((10.0, 20.0, 30.0), (20.0, 30.0, 29.0), "fid", "undecided"),
+        ((10.0, 20.0, 30.0), (10.1, 20.1, 39.0), "fid", "undecided"),
+        ((10.0,), (20.0,), "fid", "undecided"),
+    ],
+)
+def test_a_claim_holds_when_every_pair_says_so_and_chance_does_not(
+    tmp_path: Path, better: tuple[float, ...], than: tuple[float, ...], by: str, expected: str
+) -> None:
+    comparison = Comparison.read(written(tmp_path, FILE.replace("seeds: 2", "seeds: 3")))
+    claim = Claim(claim="", better="whole", than="pruned", by=by)
+    found = verdict(comparison, claim, of(whole=better, pruned=than))
+    assert found.kind == expected
+    sign = 1 if by == "fid" else -1
+    assert found.gain == pytest.approx(sign * sum(b - a for a, b in zip(better, than, strict=True)) / len(better))
+
+
+def test_of_several_recipes_the_mean_counts(tmp_path: Path) -> None:
+    comparison = Comparison.read(written(tmp_path))
+    claim = Claim(claim="", better=("whole", "other"), than="pruned", by="fid")
+    found = verdict(comparison, claim, of(whole=[1.0, 2.0], other=[3.0, 4.0], pruned=[5.0, 6.5]))
+    assert found.gain == pytest.approx((3.0 + 3.5) / 2)
+
+
+def test_a_seed_that_lacks_a_recipe_does_not_count(tmp_path: Path) -> None:
+    comparison = Comparison.read(written(tmp_path))
+    claim: Any = Claim(claim="", better="whole", than="pruned")
+    assert verdict(comparison, claim, of(whole=[1.0, 2.0], pruned=[3.0])).gain == pytest.approx(2.0)
