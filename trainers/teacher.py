@@ -39,8 +39,9 @@ class Teacher:
         diffusion: Schedule and prediction of a network that is trained here.
         error_weight, label_dropout, precision: Of its training, as of the stage ``train``.
         sampling_steps: Steps when the teacher draws; its latency and its FID refer to them.
-        sampler: How it draws, and its students where their recipe does not say.
-        guidance: Of a class-conditional network trained with label dropout; 1 is none.
+        sampler: How it draws, and its students where their recipe does not say. Left out: DDIM, or with ``from`` as the
+            model was saved.
+        guidance: Of a class-conditional network trained with label dropout; 1 is none. Left out: as it was saved, or 1.
         seed: Of its first weights, batches and noise.
     """
 
@@ -57,8 +58,8 @@ class Teacher:
     label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 32
-    sampler: Annotated[Sampler, SAMPLERS] = field(default_factory=Ddim)
-    guidance: Annotated[float, Field(ge=0)] = 1.0
+    sampler: Annotated[Sampler, SAMPLERS] | None = None
+    guidance: Annotated[float, Field(ge=0)] | None = None
     seed: int = 0
 
     def planned_spec(self, *, image_size: int, image_channels: int) -> ArchSpec:
@@ -157,7 +158,15 @@ class Teacher:
         Raises:
             UserError: when images cannot be drawn in this way.
         """
-        drawn = replace(spec, sampling_steps=self.sampling_steps, sampler=self.sampler, guidance=self.guidance)
+        if self.source is None:
+            # A cached teacher was saved by whoever trained it, perhaps with another sampler.
+            spec = replace(spec, sampler=Ddim(), guidance=1.0)
+        drawn = replace(
+            spec,
+            sampling_steps=self.sampling_steps,
+            sampler=spec.sampler if self.sampler is None else self.sampler,
+            guidance=spec.guidance if self.guidance is None else self.guidance,
+        )
         if mistakes := drawn.drawing_mistakes():
             raise UserError("\n".join(f"teacher.{mistake}" for mistake in mistakes))
         return drawn

@@ -1,0 +1,95 @@
+"""The teacher: how it draws, what names it in the cache, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from trainers.cache import Cache
+from trainers.data.dataset import Images
+from trainers.data.digits import Digits
+from trainers.errors import UserError
+from trainers.models import files
+from trainers.models.samplers.ddim import Ddim
+from trainers.models.samplers.dpm_solver import DpmSolver
+from trainers.teacher import Teacher
+
+WRITTEN = {
+    "network": {"guided_unet": {"channels": [8, 8], "bottleneck": 8, "heads": 2, "time_dim": 16, "classes": 10}},
+    "images": 256,
+    "sampling_steps": 4,
+}
+
+
+def read(**options: object) -> Teacher:
+    teacher: Teacher = TypeAdapter(Teacher).validate_python({**WRITTEN, **options})
+    return teacher
+
+
+def obtain(teacher: Teacher, images: Images, cache: Cache) -> files.DiffusionModel:
+    return teacher.obtain(images, cache=cache, device=torch.device("cpu"), on_progress=lambda progress: None)
+
+
+def test_how_it_draws_is_not_what_it_is(digits: Images, tmp_path: Path) -> None:
+    """One training serves every sampler; the cached file's own does not leak into another space."""
+    cache = Cache(tmp_path)
+    guided = obtain(read(sampler="dpm_solver", guidance=2.0), digits, cache)
+    plain = obtain(read(), digits, cache)
+    assert len(list(tmp_path.glob("teacher-*"))) == 1
+    assert (guided.spec.sampler, guided.spec.guidance) == (DpmSolver(), 2.0)
+    assert (plain.spec.sampler, plain.spec.guidance) == (Ddim(), 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(guided.net.parameters(), plain.net.parameters(), strict=True))
+
+
+def test_a_saved_teacher_draws_as_it_did(digits: Images, tmp_path: Path) -> None:
+    """So an exported recipe, whose teacher is a folder, trains the student with the sampler of the search."""
+    model = obtain(read(sampler="dpm_solver", guidance=2.0), digits, Cache(tmp_path / "cache"))
+    files.save(model, tmp_path / "teacher")
+    written = {"from": str(tmp_path / "teacher"), "sampling_steps": 4}
+    loaded: Teacher = TypeAdapter(Teacher).validate_python(written)
+    assert loaded.planned_for(Digits()) == model.spec
+    other = replace(loaded, sampler=Ddim(eta=0.5), guidance=1.0)
+    assert other.planned_for(Digits()).sampler == Ddim(eta=0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label_dropout": 0.2},
+        {"ema": 0.9},
+        {"error_weight": "truncated_snr"},
+        {"diffusion": {"schedule": "cosine"}},
+        {"seed": 1},
+    ],
+)
+def test_whatever_its_weights_depend_on_names_it(digits: Images, tmp_path: Path, change: dict[str, object]) -> None:
+    cache = Cache(tmp_path)
+    assert read(**change).cache_path(digits, cache) != read().cache_path(digits, cache)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}, "label_dropout": 0.1},
+            "teacher.label_dropout: 0.1",
+        ),
+        ({"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}, "guidance": 2.0}, "teacher.guidance: 2.0 needs"),
+        (
+            {"sampler": "euler_maruyama", "diffusion": {"schedule": "cosine"}},
+            "teacher.sampler: euler_maruyama: the noise",
+        ),
+        (
+            {"sampling_steps": 20, "diffusion": {"steps": 10}},
+            "teacher.sampling_steps: 20 is more than the 10 timesteps",
+        ),
+    ],
+)
+def test_what_it_cannot_do_is_said_before_it_is_trained(change: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(**change).planned_for(Digits())
+    assert message in str(caught.value)
