@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,6 +107,13 @@ class Comparison:
         if mistakes:
             raise UserError("\n  ".join([f"{path} is no comparison:", *mistakes]))
         return cls(**found, text=text)
+
+    def key_of(self, recipe: str) -> str | None:
+        """16 hex digits that change with anything that the figures of a recipe depend on; None when it is not here."""
+        if recipe not in self.recipes:
+            return None
+        parts = [self.data, self.teacher, self.objectives, self.images, self.recipes[recipe]]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def teacher_of(self, seed: int) -> Teacher:
         """The teacher that goes with a seed: the same for all where it is loaded."""

@@ -29,7 +29,8 @@ def claims_table(verdicts: Sequence[Verdict]) -> list[str]:
     """Markdown: claim, the figures it was made with, ours, and what became of it."""
     lines = ["| claim | theirs | ours | verdict |", "| --- | --- | --- | --- |"]
     for verdict in verdicts:
-        ours = f"{verdict.by} {verdict.gain:+.3g} +- {verdict.stderr:.2g} in its favour"
+        error = "" if verdict.stderr is None else f" +- {verdict.stderr:.2g}"
+        ours = f"{verdict.by} {verdict.gain:+.3g}{error} in its favour"
         lines.append(f"| {verdict.claim.claim} | {verdict.claim.theirs} | {ours} | {verdict.kind} |")
     return lines
 

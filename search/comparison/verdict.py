@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from scipy import stats
+
 from objectives.objective import OBJECTIVES
 from search.comparison.file import Claim, Comparison
 
-_ERRORS = 2.0
+#: Of Student's t distribution: how often a difference this sure would be chance.
+_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Result:
     Args:
         values, stderr: By objective.
         seconds: Training, compressing and measuring.
+        key: Changes with anything in the file that the figures depend on.
         strip: What the model draws, as a WEBP.
     """
 
@@ -29,6 +33,7 @@ class Result:
     values: Mapping[str, float]
     stderr: Mapping[str, float]
     seconds: float
+    key: str = ""
     strip: bytes = b""
 
 
@@ -38,14 +43,14 @@ class Verdict:
 
     Args:
         gain: By how much the better side is better, in the objective's unit; negative when it is worse.
-        stderr: Of the gain, over the seeds.
-        kind: ``holds`` or ``fails`` when the gain is beyond 2 standard errors and has the same sign with every seed.
+        stderr: Of the gain, over the seeds; None with fewer than two.
+        kind: ``holds`` or ``fails`` when the gain's 95 % interval is on one side of 0 (Student's t, pairs of one seed).
     """
 
     claim: Claim
     by: str
     gain: float
-    stderr: float
+    stderr: float | None
     kind: Literal["holds", "fails", "undecided"]
 
 
@@ -60,11 +65,11 @@ def verdict(comparison: Comparison, claim: Claim, results: Sequence[Result]) -> 
         for seed in range(comparison.seeds)
         if all((name, seed) in found for name in (*better, *than))
     ]
-    if not gains:
-        return Verdict(claim, by, math.nan, math.nan, "undecided")
+    if len(gains) < 2:
+        return Verdict(claim, by, gains[0] if gains else 0.0, None, "undecided")
     gain = statistics.fmean(gains)
-    stderr = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
-    is_clear = len(gains) > 1 and abs(gain) > _ERRORS * stderr and all(one * gain > 0 for one in gains)
+    stderr = statistics.stdev(gains) / math.sqrt(len(gains))
+    is_clear = abs(gain) > stderr * float(stats.t.ppf(1 - _CHANCE / 2, len(gains) - 1))
     return Verdict(claim, by, gain, stderr, "undecided" if not is_clear else "holds" if gain > 0 else "fails")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from objectives.objective import OBJECTIVES
 from search.comparison.file import Comparison
 from search.comparison.verdict import Result
+from trainers.atomic import write_atomically
 from trainers.errors import UserError
 
 _FILE = "results.jsonl"
@@ -32,18 +33,17 @@ class Task:
 
 
 def kept(folder: Path, comparison: Comparison) -> list[Result]:
-    """Results of an earlier run of the same file.
-
-    Raises:
-        UserError: when the folder holds those of another.
-    """
-    path, before = folder / _FILE, folder / "comparison.yaml"
+    """Results of an earlier run that are still wanted: nothing that they depend on has changed in the file since."""
+    path = folder / _FILE
     if not path.is_file():
         return []
-    if before.read_text() != comparison.text:
-        raise UserError(f"{folder} holds results of another version of this comparison. Move it away, or give --out.")
+    # A line that was cut short is measured again.
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    return [Result(**{**line, "strip": base64.b64decode(line["strip"])}) for line in lines]
+    return [
+        Result(**{**line, "strip": base64.b64decode(line["strip"])})
+        for line in lines
+        if line["seed"] < comparison.seeds and line.get("key") == comparison.key_of(line["recipe"])
+    ]
 
 
 def results(
@@ -62,7 +62,7 @@ def results(
     """
     found = kept(folder, comparison)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "comparison.yaml").write_text(comparison.text)
+    write_atomically(folder / "comparison.yaml", comparison.text.encode())
     done = {(result.recipe, result.seed) for result in found}
     # Seed by seed, so that an early end leaves whole pairs.
     missing = [
@@ -75,7 +75,7 @@ def results(
             on_teacher(task.seed)
         for task, made in _finished(pool, [Task(str(file), name, seed, threads) for name, seed in missing]):
             assert made is not None
-            result = Result(task.recipe, task.seed, **made)
+            result = Result(task.recipe, task.seed, key=comparison.key_of(task.recipe) or "", **made)
             with (folder / _FILE).open("a") as out:
                 out.write(json.dumps({**asdict(result), "strip": base64.b64encode(result.strip).decode()}) + "\n")
             found.append(result)
