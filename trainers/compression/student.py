@@ -40,8 +40,11 @@ class Student(Stage):
             mistakes.append(
                 f"classes is {network.classes}, the teacher's {spec.network.classes}. Use the teacher's, or 0 for none."
             )
+        mistakes = [f"network: {mistake}" for mistake in mistakes]
+        if self.own_betas and (self.timesteps is None or spec.diffusion.schedule not in ("linear", "scaled_linear")):
+            mistakes.append("own_betas: changes nothing without timesteps and a linear schedule. Leave it out.")
         if mistakes:
-            raise UserError("\n".join(f"network: {mistake}" for mistake in mistakes))
+            raise UserError("\n".join(mistakes))
         return self._spec(network, spec)
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
@@ -62,7 +65,9 @@ class Student(Stage):
             diffusion = replace(diffusion, steps=self.timesteps) if self.own_betas else shortened
         steps = min(teacher.sampling_steps, diffusion.steps)
         made = spec_of(network, sampling_steps=steps, diffusion=diffusion)
-        return replace(made, sampler=teacher.sampler, guidance=teacher.guidance if network.classes else 1.0)
+        return replace(
+            made, sampler=teacher.sampler, guidance=teacher.guidance if network.unlabelled is not None else 1.0
+        )
 
     def _network_like(self, spec: ArchSpec) -> Network:
         return self.network.for_data(image_size=spec.image_size, image_channels=spec.image_channels)

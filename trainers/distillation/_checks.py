@@ -17,11 +17,16 @@ def check_training(stage: TrainingStage, spec: ArchSpec) -> None:
     Raises:
         UserError: one line per mistake.
     """
+    mistakes = []
     if stage.label_dropout and spec.network.unlabelled is None:
-        raise UserError(
+        mistakes.append(
             f"label_dropout: {stage.label_dropout} needs a network that also answers without labels. "
             "Use guided_unet with classes, or leave label_dropout out."
         )
+    if stage.checkpointing and not any("." in name for name in spec.layers):
+        mistakes.append("checkpointing: this network has no blocks of several layers. Leave it out.")
+    if mistakes:
+        raise UserError("\n".join(mistakes))
 
 
 def check_drawing(spec: ArchSpec) -> ArchSpec:

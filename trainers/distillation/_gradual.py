@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from trainers.distillation._loop import Phase, phase_of
+from trainers.distillation._loop import Phase, phase_ends, phase_of
 from trainers.distillation._optimizers import slow_here
 from trainers.distillation._training import taught
 from trainers.models.fresh import fresh
@@ -49,6 +49,5 @@ def distilled_through(model: DiffusionModel, run: Run, stage: Gradual) -> Diffus
 def _spans(stage: Gradual, run: Run) -> list[tuple[int, int]]:
     """First and last image of each phase, the student's last."""
     parts = [*(between.images for between in stage.via), 1.0]
-    ends = [sum(parts[: place + 1]) / sum(parts) for place in range(len(parts))]
-    images = [run.first_image, *(run.first_image + round(end * (run.last_image - run.first_image)) for end in ends)]
-    return list(pairwise(images))
+    shares = [sum(parts[:place]) / sum(parts) for place in range(len(parts) + 1)]
+    return list(pairwise(phase_ends(run, stage.batch, shares)))

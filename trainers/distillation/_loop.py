@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -129,6 +129,15 @@ def trained(
     best = average.best(net).eval()
     best.load_state_dict(float16.rounded(model.spec, best.state_dict()))
     return best
+
+
+def phase_ends(run: Run, batch: int, shares: Iterable[float]) -> list[int]:
+    """Images of the budget after which phases end, at these shares of the stage's.
+
+    Whole batches: else each phase would see up to a batch more than its part.
+    """
+    batches = math.ceil((run.last_image - run.first_image) / batch)
+    return [run.first_image + batch * round(share * batches) for share in shares]
 
 
 def phase_of(tensors: Mapping[str, Tensor]) -> int:

@@ -1,5 +1,7 @@
 """Losses of the training stages: pure functions of tensors.
 
+In mixed precision networks answer in 16 bits, where squares are lost or too large: they are taken in float32.
+
 Axes: F features, P pixels.
 """
 
@@ -13,12 +15,12 @@ from torch.nn import functional
 
 def squared_error(predicted_BCHW: Tensor, target_BCHW: Tensor, weight_B111: Tensor | float = 1.0) -> Tensor:
     """Mean of the weighted squared error (Ho et al. 2020, Eq. 14 where the target is the noise and the weight 1)."""
-    return (weight_B111 * (predicted_BCHW - target_BCHW).square()).mean()
+    return (weight_B111 * (predicted_BCHW.float() - target_BCHW.float()).square()).mean()
 
 
 def feature_distance(student_BF: Tensor, teacher_BF: Tensor) -> Tensor:
     """Mean squared distance of features of images (work on a compact CIFAR-10 DDPM, loss 2)."""
-    return (student_BF - teacher_BF).square().mean()
+    return (student_BF.float() - teacher_BF.float()).square().mean()
 
 
 def block_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
@@ -55,12 +57,6 @@ def two_steps_in_one(
     return (later_BCHW - ratio * noisy_BCHW) / (alpha_end - ratio * alpha)
 
 
-def ddim_step(image_BCHW: Tensor, noise_BCHW: Tensor, *, end: tuple[Tensor, Tensor]) -> Tensor:
-    """x_s = alpha_s x_0 + sigma_s epsilon, from what a prediction implies (Song et al. 2021, Eq. 12 without noise)."""
-    alpha_end, sigma_end = end
-    return alpha_end * image_BCHW + sigma_end * noise_BCHW
-
-
 def _activity(output_BCHW: Tensor) -> Tensor:
-    energy_BP = output_BCHW.square().mean(dim=1).flatten(1)
+    energy_BP = output_BCHW.float().square().mean(dim=1).flatten(1)
     return functional.normalize(energy_BP, dim=1) * energy_BP.shape[1] ** 0.5

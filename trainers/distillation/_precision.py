@@ -68,8 +68,7 @@ class Precision:
 def checkpointed(net: nn.Module, *, is_wanted: bool) -> Iterator[None]:
     """Within it, blocks of the network keep only their inputs for the backward pass.
 
-    A block is whatever lies at the top of the network or in a list there and consists of several layers; a network
-    that is flat gains nothing.
+    A block is whatever lies at the top of the network or in a list there and consists of several layers.
     """
     blocks = list(_blocks(net)) if is_wanted else []
     for block in blocks:
@@ -91,8 +90,8 @@ def _again(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
 
 
 def _blocks(net: nn.Module) -> Iterator[nn.Module]:
-    for child in net.children():
-        if isinstance(child, nn.ModuleList):
-            yield from (block for block in child if list(block.children()))
-        elif list(child.children()):
-            yield child
+    # A network within another would be one block, of which all is kept as soon as it is computed again.
+    while len(parts := [child for child in net.children() if list(child.children())]) == 1:
+        net = parts[0]
+    for part in parts:
+        yield from (block for block in part if list(block.children())) if isinstance(part, nn.ModuleList) else (part,)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from trainers.cache import Cache
-from trainers.distillation._loop import Batch, Loss, Phase, Timesteps, phase_of, trained
-from trainers.distillation._losses import ddim_step, squared_error, two_steps_in_one
+from trainers.distillation._loop import Batch, Loss, Phase, Timesteps, phase_ends, phase_of, trained
+from trainers.distillation._losses import squared_error, two_steps_in_one
 from trainers.distillation._optimizers import slow_here
+from trainers.models.samplers.ddim import ddim_step
 
 if TYPE_CHECKING:
     from trainers.distillation.progressive import Progressive
-    from trainers.models.diffusion import Diffusion
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
 
@@ -65,7 +65,9 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
             beside={"teacher": teacher},
             rates=span.rates,
         )
-        net = trained(student, run, loss=loss, options=stage, timesteps=timesteps, phase=phase)
+        # An average of a few images lies near where it began; going on from it at each pruning would undo the training.
+        options = stage if span.part == span.parts - 1 else replace(stage, ema=0.0)
+        net = trained(student, run, loss=loss, options=options, timesteps=timesteps, phase=phase)
         student = replace(student, net=net)
     spec = stage.drawn(student.spec)
     ours = f"{run.stage_name}: "
@@ -109,14 +111,9 @@ def _two_in_one(teacher: DiffusionModel, stage: Progressive, iteration: int) -> 
 def teacher_step(
     teacher: DiffusionModel, noisy_BCHW: Tensor, timestep_B: Tensor, following_B: Tensor, label_B: Tensor | None
 ) -> Tensor:
-    """One DDIM step of the teacher, as it draws: its image is clipped where the process says so, its noise is not."""
-    diffusion: Diffusion = teacher.spec.diffusion
+    """One DDIM step of the teacher, as it draws."""
     prediction_BCHW = teacher.predict(noisy_BCHW, timestep_B, label_B).float()
-    image_BCHW = diffusion.image_of(prediction_BCHW, noisy_BCHW, timestep_B)
-    noise_BCHW = diffusion.epsilon_of(prediction_BCHW, noisy_BCHW, timestep_B)
-    if diffusion.is_clipped:
-        image_BCHW = image_BCHW.clamp(-1, 1)
-    return ddim_step(image_BCHW, noise_BCHW, end=diffusion.alpha_sigma(following_B))
+    return ddim_step(prediction_BCHW, noisy_BCHW, timestep_B, following_B, diffusion=teacher.spec.diffusion)
 
 
 def _pruned(
@@ -143,12 +140,11 @@ def _pruned(
 
 def _spans(stage: Progressive, run: Run) -> Iterator[_Span]:
     """All spans in turn: equal iterations, each in equal parts."""
-    images, number = run.last_image - run.first_image, 0
+    number = 0
     for iteration in range(stage.halvings):
         parts = stage.prune_steps + 1 if stage.pruning_of(iteration) is not None else 1
-        ends = [
-            run.first_image + round(images * (iteration + part / parts) / stage.halvings) for part in range(parts + 1)
-        ]
+        shares = ((iteration + part / parts) / stage.halvings for part in range(parts + 1))
+        ends = phase_ends(run, stage.batch, shares)
         for part in range(parts):
             yield _Span(number, iteration, part, parts, ends[part], ends[part + 1], (ends[0], ends[-1]))
             number += 1

@@ -16,30 +16,25 @@ from trainers.errors import UserError
 FILE = "inception_v3_google-0cc3c7bd.pth"
 VARIABLE = "SLIMFRONT_IMAGENET_INCEPTION"
 _SIZE = 299
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class InceptionFeatures(nn.Module):
-    """2048 pool features of images in [-1, 1], which are resized to 299 x 299 and normalised as for ImageNet.
+    """2048 pool features of images in [-1, 1], which are resized to 299 x 299.
 
     Grey images are shown in three equal channels.
     """
-
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         from torchvision.models import inception_v3
 
         self.net = inception_v3(weights=None, aux_logits=True, transform_input=False, init_weights=False)
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Features (B, 2048)."""
         large_BCHW = interpolate(image_BCHW, size=(_SIZE, _SIZE), mode="bilinear", align_corners=False)
-        features_BF: Tensor = self.net(((large_BCHW + 1) / 2 - self.mean) / self.deviation)
+        # The weights are of images in [-1, 1]: where torchvision takes ImageNet's normalisation, it undoes it first.
+        features_BF: Tensor = self.net(large_BCHW.expand(-1, 3, -1, -1))
         return features_BF
 
 

@@ -8,18 +8,25 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.conftest import build
 from tests.trainers.distillation.analytic import ideal, untrained
-from trainers.distillation._losses import block_distance, two_steps_in_one
+from trainers.distillation import _gradual, _loop
+from trainers.distillation._losses import block_distance, feature_distance, squared_error, two_steps_in_one
+from trainers.distillation._precision import checkpointed
 from trainers.distillation._progressive import teacher_step
+from trainers.distillation._training import taught
 from trainers.errors import UserError
 from trainers.models.diffusion import Diffusion
 from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.network import Network
 from trainers.models.networks.guided_unet import GuidedUnet
+from trainers.models.networks.latent_unet import LatentUnet
+from trainers.models.networks.ncsn import Ncsn
 from trainers.models.networks.unet import Unet
 from trainers.models.sampling import draw
+from trainers.models.tracing import spec_of
 from trainers.recipe import Recipe
 from trainers.run import Run
 from trainers.states import load_state, save_state
@@ -210,6 +217,94 @@ def test_checkpointing_changes_nothing_but_the_memory(run: Run) -> None:
         torch.testing.assert_close(tensor, states[1][name], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        Unet(image_size=8, image_channels=1, channels=(8, 8), norm_groups=4),
+        GuidedUnet(image_size=8, image_channels=1, channels=(8, 8), bottleneck=8, heads=2, time_dim=16),
+        LatentUnet(image_size=8, image_channels=1, channels=(8, 8), heads=2, context=8),
+    ],
+)
+def test_checkpointing_computes_the_blocks_of_each_network_again(network: Network) -> None:
+    """In several parts: one alone would be kept whole while it is computed again."""
+    net = network.build()
+    inputs = (torch.randn(2, 1, 8, 8), torch.tensor([3, 5]), None)
+    calls: list[nn.Module] = []
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    for module in convolutions:
+        module.register_forward_hook(lambda module, inputs, output: calls.append(module))
+    with checkpointed(net, is_wanted=True):
+        assert sum("forward" in vars(module) for module in net.modules()) >= 3
+        network.call(net, *inputs).sum().backward()
+    again = len(calls) - len(convolutions)
+    assert 0.7 * len(convolutions) < again <= len(convolutions)
+    assert not any("forward" in vars(module) for module in net.modules())
+
+
+def test_checkpointing_is_refused_where_there_are_no_blocks(run: Run) -> None:
+    network = Ncsn(image_size=8, image_channels=1, channels=(8, 8), embedding=8)
+    with pytest.raises(UserError, match=r"finetune\.checkpointing: this network has no blocks"):
+        Recipe.parse([{"finetune": {"checkpointing": True}}]).plan(spec_of(network, sampling_steps=4))
+
+
+@pytest.mark.parametrize("size", [400.0, 1e-5])
+def test_losses_of_16_bit_answers_are_taken_in_float32(size: float) -> None:
+    """Where their squares would be infinite or zero."""
+    output = size * torch.randn(4, 6, 5, 5, generator=torch.Generator().manual_seed(0))
+    half, other = output.half(), output.flip(3).half()
+    for loss in (squared_error, feature_distance):
+        torch.testing.assert_close(loss(half, other), loss(half.float(), other.float()))
+        assert 0 < float(loss(half, other)) < float("inf")
+    assert 0.1 < float(block_distance([half], [other])) < float("inf")
+
+
+def test_phases_together_see_no_more_images_than_the_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    batch = _loop._batch
+
+    def counted(*given: Any) -> _loop.Batch:
+        seen.append(given[2])
+        return batch(*given)
+
+    monkeypatch.setattr(_loop, "_batch", counted)
+    for name in ("progressive with pruning", "gradual through two"):
+        seen.clear()
+        Recipe.parse(RECIPES[name]).run(run.up_to(256, None))
+        assert seen == list(range(0, 256, 32)), name
+
+
+def test_an_average_goes_on_from_the_weights_in_training_at_each_pruning(run: Run) -> None:
+    """A slow average of an iteration begins at its last pruning, and takes back no more than was learned since."""
+
+    def moved(ema: float) -> float:
+        options = {**BATCH, "start": 8, "prune": [{"prune": {"ratio": 0.0}}], "prune_steps": 2, "ema": ema}
+        made = Recipe.parse([{"progressive": options}]).run(run.up_to(384, None))
+        return float(
+            sum((new - old).square().sum() for new, old in zip(*map(parameters, (made, run.teacher)), strict=True))
+        )
+
+    run.budget_images = 384
+    assert moved(0.999) > 0.2 * moved(0.0)
+
+
+def test_models_in_between_learn_from_the_one_before(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each phase's teacher is what the last one trained, and parts of the images are as asked."""
+    pairs: list[tuple[str, str]] = []
+    phases: list[tuple[int, int]] = []
+
+    def watched(model: DiffusionModel, run: Run, stage: Any, *, teacher: DiffusionModel, phase: Any) -> nn.Module:
+        net = taught(model, run, stage, teacher=teacher, phase=phase)
+        pairs.append((teacher.fingerprint(), replace(model, net=net).fingerprint()))
+        phases.append((phase.first_image, phase.last_image))
+        return net
+
+    monkeypatch.setattr(_gradual, "taught", watched)
+    run.budget_images = 320
+    Recipe.parse(RECIPES["gradual through two"]).run(run.up_to(320, None))
+    assert [teacher for teacher, _ in pairs] == [run.teacher.fingerprint(), pairs[0][1], pairs[1][1]]
+    assert phases == [(0, 128), (128, 192), (192, 320)]
+
+
 def test_bf16_learns_nearly_the_same(run: Run) -> None:
     start, exact, coarse = (
         torch.cat([parameter.detach().flatten() for parameter in model.net.parameters()])
@@ -248,6 +343,10 @@ def guided(network: GuidedUnet) -> DiffusionModel:
     from trainers.models.tracing import spec_of
 
     return fresh(spec_of(network, sampling_steps=4), seed=0, device=torch.device("cpu"))
+
+
+def parameters(model: DiffusionModel) -> list[Tensor]:
+    return [parameter.detach() for parameter in model.net.parameters()]
 
 
 def few(model: DiffusionModel, steps: int) -> DiffusionModel:

@@ -15,6 +15,7 @@ from trainers.models.diffusion import Diffusion
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.fresh import fresh
 from trainers.models.networks.guided_unet import GuidedUnet
+from trainers.models.samplers.ddim import Ddim, scheduler_of
 from trainers.models.samplers.sampler import SAMPLERS, Sampler
 from trainers.models.sampling import draw
 from trainers.models.tracing import spec_of
@@ -27,10 +28,11 @@ COUNT = 20_000
 MEAN = torch.tensor([0.1, -0.2, 0.3])
 FACTOR = torch.tensor([[0.3, 0.0, 0.0], [0.1, 0.2, 0.0], [-0.1, 0.05, 0.25]])
 COVARIANCE = FACTOR @ FACTOR.T
-#: Largest error of mean and of covariance (relative to its largest entry) after 64 steps; those that add the noise of
-#: their own steps need more of them, and ancestral sampling is biased by as much as its step variance is too small.
+#: Steps, and the largest error of mean and of covariance (relative to its largest entry) after them: DDIM is of first
+#: order; those that add the noise of their own steps need more of them, and ancestral sampling is biased by as much as
+#: its step variance is too small.
 ERRORS = {
-    "ddim": (64, 0.01, 0.06),
+    "ddim": (250, 0.01, 0.06),
     "ddpm": (1000, 0.01, 0.05),
     "dpm_solver": (64, 0.01, 0.05),
     "ode": (64, 0.01, 0.04),
@@ -94,6 +96,108 @@ def test_few_steps_are_worse_and_the_higher_order_less_so() -> None:
 
     assert error("ddim", 4) > 2 * error("ddim", 16)
     assert error("ddim", 16) > 2 * error("dpm_solver", 16)
+
+
+@pytest.mark.parametrize("steps", [1, 6, 10, 32, 61, 100])
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm_solver"])
+def test_any_number_of_steps_ends_at_the_image_without_noise(name: str, steps: int) -> None:
+    """Also where it does not divide that of the timesteps."""
+    diffusion = Diffusion(steps=100, prediction="x")
+    image_BCHW, noise_BCHW = torch.randn(2, 4, 1, 2, 2, generator=torch.Generator().manual_seed(0)).unbind()
+    image_BCHW = 0.2 * image_BCHW
+    asked: list[int] = []
+
+    def predict(noisy_BCHW: Tensor, timestep_B: Tensor) -> Tensor:
+        asked.append(int(timestep_B[0]))
+        return image_BCHW
+
+    found_BCHW = SAMPLERS.parse(name).draw(
+        predict, noise_BCHW, diffusion=diffusion, steps=steps, generator=torch.Generator().manual_seed(1)
+    )
+    assert asked == diffusion.timesteps(steps).tolist()
+    torch.testing.assert_close(found_BCHW, image_BCHW, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [6, 32, 61])
+@pytest.mark.parametrize("name", ["ddim", "dpm_solver"])
+def test_images_are_as_noisy_as_the_timestep_they_are_shown_with(name: str, steps: int) -> None:
+    diffusion = Diffusion(steps=100, is_clipped=False, beta_end=0.2)
+    start_BCHW, image_BCHW = torch.randn(2, 4, 1, 2, 2, generator=torch.Generator().manual_seed(0)).unbind()
+    last_B = torch.full((4,), 99)
+    alpha, sigma = diffusion.alpha_sigma(last_B)
+    noise_BCHW = (start_BCHW - alpha * image_BCHW) / sigma
+
+    def predict(noisy_BCHW: Tensor, timestep_B: Tensor) -> Tensor:
+        expected_BCHW = diffusion.noised(image_BCHW, noise_BCHW, timestep_B)
+        torch.testing.assert_close(noisy_BCHW, expected_BCHW, atol=1e-3, rtol=0)
+        return noise_BCHW
+
+    generator = torch.Generator().manual_seed(1)
+    SAMPLERS.parse(name).draw(predict, start_BCHW, diffusion=diffusion, steps=steps, generator=generator)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("prediction", ["epsilon", "x", "v"])
+def test_ddim_is_that_of_diffusers_where_the_steps_divide_the_timesteps(prediction: str, eta: float) -> None:
+    diffusion = Diffusion(prediction=prediction)  # type: ignore[arg-type]
+    noise_BCHW = torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def predict(noisy_BCHW: Tensor, timestep_B: Tensor) -> Tensor:
+        return (1.3 * noisy_BCHW + timestep_B[:, None, None, None] / 900).tanh()
+
+    ours_BCHW = Ddim(eta=eta).draw(
+        predict, noise_BCHW, diffusion=diffusion, steps=50, generator=torch.Generator().manual_seed(1)
+    )
+    scheduler, generator, theirs_BCHW = scheduler_of(diffusion), torch.Generator().manual_seed(1), noise_BCHW
+    scheduler.set_timesteps(50)
+    for timestep in scheduler.timesteps:
+        answer_BCHW = predict(theirs_BCHW, timestep.expand(8))
+        theirs_BCHW = scheduler.step(answer_BCHW, timestep, theirs_BCHW, eta=eta, generator=generator).prev_sample
+    torch.testing.assert_close(ours_BCHW, theirs_BCHW, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "changed"),
+    [
+        ("ddim", {"eta": 0.5}),
+        ("ddpm", {"variance": "large"}),
+        ("dpm_solver", {"order": 1}),
+        ("dpm_solver", {"order": 3}),
+        ("predictor_corrector", {"snr": 0.1}),
+        ("predictor_corrector", {"corrections": 2}),
+        ("ode", {"tolerance": 0.01}),
+    ],
+)
+def test_no_option_of_a_sampler_is_without_effect(sampler: str, changed: dict[str, object]) -> None:
+    noise_BCHW = torch.randn(16, 1, 1, 3, generator=torch.Generator().manual_seed(0))
+    usual_BCHW, other_BCHW = (
+        SAMPLERS.parse(written).draw(
+            ideal(Diffusion()),
+            noise_BCHW,
+            diffusion=Diffusion(),
+            steps=20,
+            generator=torch.Generator().manual_seed(1),
+        )
+        for written in (sampler, {sampler: changed})
+    )
+    assert float((usual_BCHW - other_BCHW).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm_solver"])
+def test_images_are_clipped_where_the_process_says_so(name: str) -> None:
+    def brightest(is_clipped: bool) -> float:
+        diffusion = Diffusion(prediction="x", is_clipped=is_clipped)
+        noise_BCHW = torch.randn(4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+        images = SAMPLERS.parse(name).draw(
+            lambda noisy_BCHW, timestep_B: torch.full_like(noisy_BCHW, 3.0),
+            noise_BCHW,
+            diffusion=diffusion,
+            steps=5,
+            generator=torch.Generator().manual_seed(0),
+        )
+        return float(images.max())
+
+    assert brightest(True) == pytest.approx(1.0, abs=1e-4) and brightest(False) == pytest.approx(3.0, abs=1e-4)
 
 
 def test_ddim_with_full_noise_is_ancestral() -> None:

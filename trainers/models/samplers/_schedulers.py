@@ -15,10 +15,11 @@ _THEIR_NAME = {"epsilon": "epsilon", "x": "sample", "v": "v_prediction"}
 
 
 def drawn(
-    scheduler: Any, predict: Predict, noise_BCHW: Tensor, *, steps: int, options: dict[str, Any] | None = None
+    scheduler: Any, predict: Predict, noise_BCHW: Tensor, timestep_S: Tensor, *, options: dict[str, Any] | None = None
 ) -> Tensor:
-    """Images after all steps of a scheduler of diffusers; ``options`` are of its ``step``."""
-    scheduler.set_timesteps(steps, device=noise_BCHW.device)
+    """Images after the steps S of a scheduler of diffusers; ``options`` are of its ``step``."""
+    # Its own spacing of some numbers of steps (61 of 1000) has one more, which comes after the image.
+    scheduler.set_timesteps(timesteps=timestep_S.tolist(), device=noise_BCHW.device)
     image_BCHW = noise_BCHW
     for timestep in scheduler.timesteps:
         prediction_BCHW = predict(image_BCHW, timestep.expand(len(image_BCHW)))

@@ -36,4 +36,4 @@ class Ddpm(Sampler):
         scheduler = DDPMScheduler(
             **process(diffusion), variance_type=f"fixed_{self.variance}", clip_sample=diffusion.is_clipped
         )
-        return drawn(scheduler, predict, noise_BCHW, steps=steps, options={"generator": generator})
+        return drawn(scheduler, predict, noise_BCHW, diffusion.timesteps(steps), options={"generator": generator})

@@ -42,4 +42,4 @@ class DpmSolver(Sampler):
             dynamic_thresholding_ratio=1.0,
             sample_max_value=1.0,
         )
-        return drawn(scheduler, predict, noise_BCHW, steps=steps)
+        return drawn(scheduler, predict, noise_BCHW, diffusion.timesteps(steps))

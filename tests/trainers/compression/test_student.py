@@ -1,0 +1,55 @@
+"""A new network in the teacher's place: whose process it has, and how it is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from trainers.errors import UserError
+from trainers.models.arch_spec import ArchSpec
+from trainers.models.diffusion import Diffusion
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.networks.guided_unet import GuidedUnet
+from trainers.models.tracing import spec_of
+from trainers.recipe import Recipe
+
+SMALL = {"channels": [8, 8], "norm_groups": 4}
+
+
+def planned(spec: ArchSpec, *, network: dict[str, object], **options: object) -> ArchSpec:
+    return Recipe.parse([{"student": {"network": network, **options}}]).plan(spec)
+
+
+def test_its_process_is_as_noisy_as_the_teachers_or_has_betas_of_its_own(tiny: DiffusionModel) -> None:
+    short, own = (
+        planned(tiny.spec, network={"unet": SMALL}, timesteps=250, own_betas=own).diffusion for own in (False, True)
+    )
+    last = torch.tensor([249])
+    teachers = tiny.spec.diffusion.alpha_sigma(torch.tensor([999]))[1]
+    torch.testing.assert_close(short.alpha_sigma(last)[1], teachers, atol=1e-3, rtol=0)
+    assert (own.steps, own.beta_start, own.beta_end) == (250, 1e-4, 0.02)
+    assert float(own.alpha_sigma(last)[1]) < 0.97 < float(teachers)
+
+
+@pytest.mark.parametrize(
+    ("options", "diffusion"), [({}, Diffusion()), ({"timesteps": 250}, Diffusion(schedule="cosine"))]
+)
+def test_betas_of_its_own_are_refused_where_they_change_nothing(
+    tiny: DiffusionModel, options: dict[str, object], diffusion: Diffusion
+) -> None:
+    with pytest.raises(UserError, match=r"student\.own_betas: changes nothing without timesteps"):
+        planned(replace(tiny.spec, diffusion=diffusion), network={"unet": SMALL}, own_betas=True, **options)
+
+
+def test_guidance_goes_on_only_where_the_student_also_answers_without_labels() -> None:
+    teacher = GuidedUnet(
+        image_size=8, image_channels=1, classes=10, channels=(8, 8), bottleneck=8, heads=2, time_dim=16
+    )
+    spec = replace(spec_of(teacher, sampling_steps=4), guidance=3.0)
+    labelled = {"guided_unet": {"channels": [8, 8], "bottleneck": 8, "heads": 2, "time_dim": 8, "classes": 10}}
+    assert planned(spec, network=labelled).evaluations == 8
+    for network in ({"unet": {**SMALL, "classes": 10}}, {"unet": SMALL}):
+        made = planned(spec, network=network)
+        assert (made.guidance, made.evaluations, made.drawing_mistakes()) == (1.0, 4, [])
