@@ -121,28 +121,34 @@ def check_cache() -> None:
     Cache.default().check()
 
 
-def check_devices(space: Space, *, address: str | None) -> None:
-    """Enough devices for one trial, unless a cluster provides them.
+def check_cores(space: Space, *, address: str | None) -> None:
+    """Enough cores for one trial, unless a cluster provides them.
 
     Raises:
         UserError: when this machine has fewer than a trial asks for.
     """
     import os
 
+    cores = os.cpu_count() or 1
+    if not address and space.resources.cpu > cores:
+        raise UserError(
+            f"resources.cpu: a trial asks for {space.resources.cpu} cores, this machine has {cores}. Ask for fewer."
+        )
+
+
+def check_gpus(space: Space, *, address: str | None) -> None:
+    """Enough GPUs for one trial, unless a cluster provides them.
+
+    Raises:
+        UserError: when this machine has fewer than a trial asks for.
+    """
     import torch
 
-    if address:
-        return
-    if space.resources.gpu > torch.cuda.device_count():
+    if not address and space.resources.gpu > torch.cuda.device_count():
         raise UserError(
             f"resources.gpu: a trial asks for {space.resources.gpu:g} GPU, "
             f"this machine has {torch.cuda.device_count()}. "
             "Set `resources: {gpu: 0}` to run on the CPU, or give a cluster with --address."
-        )
-    cores = os.cpu_count() or 1
-    if space.resources.cpu > cores:
-        raise UserError(
-            f"resources.cpu: a trial asks for {space.resources.cpu} cores, this machine has {cores}. Ask for fewer."
         )
 
 

@@ -77,7 +77,12 @@ class Session:
 
         from search import dry_run, preflight
 
-        preflight.check_devices(self.space, address=self.address)
+        preflight.check_cores(self.space, address=self.address)
+        try:
+            preflight.check_gpus(self.space, address=self.address)
+        except UserError as error:
+            # What a space costs can be asked on a machine that could not search it.
+            self._say(f"it could not be searched here. {error}")
         cached = self._is_teacher_cached()
         foresight, seen, _ = self._look()
         report = dry_run.report_json(foresight, seen, workers=self._worker_count(), is_teacher_cached=cached)
@@ -131,7 +136,8 @@ class Session:
         from search.lease import StudyHeldError, held
 
         preflight.check_same_space(self.folder, self.space)
-        preflight.check_devices(self.space, address=self.address)
+        preflight.check_cores(self.space, address=self.address)
+        preflight.check_gpus(self.space, address=self.address)
         foresight, seen, teacher_spec = self._look()
         images = preparation.load_images(self.space, teacher_spec)
         # Last: it makes the study's folder, and whatever was refused until here leaves none.

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Progress
 
+#: Options that only a network trained here has.
+_OF_TRAINING = ("images", "batch", "learning_rate", "ema", "diffusion", "error_weight", "label_dropout", "precision")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
@@ -98,6 +101,10 @@ class Teacher:
             size, channels = network.image_size, network.image_channels
         else:
             size, channels = data.shape()
+        if self.source is not None and (idle := [name for name in _OF_TRAINING if self._is_set(name)]):
+            raise UserError(
+                f"teacher.{idle[0]}: has no effect with 'from', where nothing is trained. Leave out {', '.join(idle)}."
+            )
         spec = self.planned_spec(image_size=size, image_channels=channels)
         if data.has_latents and spec.diffusion.is_clipped:
             raise UserError(
@@ -151,6 +158,10 @@ class Teacher:
         drawing = ("network", "source", "sampling_steps", "sampler", "guidance")
         key |= {option.name: getattr(self, option.name) for option in fields(self) if option.name not in drawing}
         return cache.path("teacher", key)
+
+    def _is_set(self, option: str) -> bool:
+        standard = Teacher()
+        return bool(getattr(self, option) != getattr(standard, option))
 
     def _drawn(self, spec: ArchSpec) -> ArchSpec:
         """The spec with this sampler, steps and guidance.

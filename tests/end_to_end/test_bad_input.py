@@ -268,12 +268,19 @@ def test_constraints_that_nothing_meets_are_named(refused_space):
     assert "  the constraint 'prune.ratio > 0.6' excludes all of 302" in lines
 
 
-def test_more_devices_than_the_machine_has(refused_space, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    message = refused_space(resources={"gpu": 1})
-    assert "asks for 1 GPU, this machine has 0" in message and "`resources: {gpu: 0}`" in message
+def test_more_cores_than_the_machine_has(refused_space):
     cores = os.cpu_count()
     assert f"asks for 4097 cores, this machine has {cores}. Ask for fewer." in refused_space(resources={"cpu": 4097})
+
+
+def test_more_gpus_than_the_machine_has(place, refused, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    (place / SPACE).write_text(written(resources={"gpu": 1}))
+    message = refused("search.run", SPACE)
+    assert "asks for 1 GPU, this machine has 0" in message and "`resources: {gpu: 0}`" in message
+    # What the space costs can still be asked.
+    asked = called("search.run", [SPACE, "--dry-run"], monkeypatch)
+    assert asked.code == 0 and f"it could not be searched here. {message}" in asked.out
 
 
 def test_data_and_teachers_that_are_not_there(refused_space):

@@ -71,6 +71,13 @@ def test_whatever_its_weights_depend_on_names_it(digits: Images, tmp_path: Path,
     assert read(**change).cache_path(digits, cache) != read().cache_path(digits, cache)
 
 
+def test_training_options_are_refused_where_nothing_is_trained(tmp_path: Path) -> None:
+    written = {"from": str(tmp_path), "images": 5, "diffusion": {"prediction": "v"}}
+    loaded: Teacher = TypeAdapter(Teacher).validate_python(written)
+    with pytest.raises(UserError, match=r"teacher\.images: has no effect with 'from'.*Leave out images, diffusion"):
+        loaded.planned_for(Digits())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
