@@ -224,14 +224,15 @@ def test_more_trials_continue_a_study_on_ray(study: Path, capsys: pytest.Capture
 
 def test_the_same_seed_gives_the_same_trials(study: Path) -> None:
     """Digit for digit, in the process without Ray; latency is a clock's and excepted."""
-    assert run_command(Path("tiny.yaml"), workers=0, trials=2, name="twin") == 0
-    twins = [line for line in lines(Path("studies/runs/twin")) if line["state"] in ("complete", "stopped")]
-    assert len(twins) >= 3
-    for twin in twins:
-        first = lines(study)[twin["number"]]
-        assert first["candidate"] == twin["candidate"]
+    found = []
+    for name in ("twin", "other_twin"):
+        assert run_command(Path("tiny.yaml"), workers=0, trials=2, name=name) == 0
+        found.append([line for line in lines(Path("studies/runs") / name) if line["state"] in ("complete", "stopped")])
+    assert len(found[0]) >= 3
+    for first, twin in zip(*found, strict=True):
+        assert (first["candidate"], first["state"]) == (twin["candidate"], twin["state"])
         rungs = ([*line["rungs"], {"images": line["images"], "values": line["values"]}] for line in (first, twin))
-        for left, right in zip(*rungs, strict=False):
+        for left, right in zip(*rungs, strict=True):
             assert left["images"] == right["images"] and left["values"]["fid"] == right["values"]["fid"]
 
 
