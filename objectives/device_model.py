@@ -92,13 +92,14 @@ def calibrated(device: torch.device, cache: Cache, *, threads: int | None = None
 
 @lru_cache(maxsize=1)
 def _source_hash() -> str:
-    """Changes with the terms, the way they are calibrated and our own layers, so that no other weights are applied."""
-    from trainers.models import group_norm, quantized
+    """Changes with the terms, their calibration and our layers and drawing, so that no other weights are applied."""
+    from trainers.models import diffusion, group_norm, quantized, sampling
+    from trainers.models.samplers import ddim
 
     own = [
         Path(__file__).parent / f"{name}.py" for name in ("_calibration", "_layer_terms", "_micro", "_timing", "_unets")
     ]
     digest = hashlib.sha256()
-    for path in (*own, *(Path(str(module.__file__)) for module in (group_norm, quantized))):
+    for path in (*own, *(Path(str(module.__file__)) for module in (diffusion, group_norm, quantized, sampling, ddim))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -34,11 +34,9 @@ def load_images(space: Space, teacher: ArchSpec) -> Images:
     Raises:
         UserError: when it is not here, or has more classes than the teacher.
     """
-    from trainers.data._images import check_classes, fitted
+    from trainers.models.input_images import images_for
 
-    images = space.data.load()
-    check_classes(images, teacher.network.classes)
-    return fitted(images, image_size=teacher.image_size, channels=teacher.image_channels)
+    return images_for(space.data, teacher)
 
 
 def pick_device(space: Space) -> torch.device:

@@ -105,19 +105,18 @@ class _Training:
         import torch
 
         from trainers.cache import Cache
-        from trainers.data._images import check_classes, fitted
+        from trainers.models.input_images import images_for
         from trainers.run import Run
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         Cache.default().check()
         self._check_out()
-        cache, images = Cache.default(), self.job.data.load()
+        cache = Cache.default()
         spec = self.job.teacher.planned_for(self.job.data)
         mistakes = self.job.recipe.mistakes(spec)
         if mistakes:
             raise UserError("\n".join([f"the recipe of {self.folder} cannot be applied:", *mistakes]))
-        check_classes(images, spec.network.classes)
-        images = fitted(images, image_size=spec.image_size, channels=spec.image_channels)
+        images = images_for(self.job.data, spec)
         teacher = self.job.teacher.obtain(images, cache=cache, device=device, on_progress=self._show)
         return Run(
             seed=self.job.seed,

@@ -19,12 +19,12 @@ from search.space import Space
 from search.space_error import Mistakes
 from search.teacher_progress import TeacherProgress
 from trainers.cache import Cache
-from trainers.data._images import check_classes, fitted
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
 from trainers.job import FILE as RECIPE_FILE
 from trainers.job import Job
 from trainers.models import files
+from trainers.models.input_images import images_for
 from trainers.registry import Registry
 from trainers.teacher import Teacher
 
@@ -161,9 +161,7 @@ class Subject:
             model = _teacher(self.space, images, console)
         else:
             model = _loaded(self.weights)
-            images = self.data.load()
-            check_classes(images, model.spec.network.classes)
-            images = fitted(images, image_size=model.spec.image_size, channels=model.spec.image_channels)
+            images = images_for(self.data, model.spec)
             self.fid.prepare(images, cache)
         device = self._device()
         return teacher_run(Workshop(model.to(device), images, (self.fid,), cache, device))

@@ -99,7 +99,7 @@ def carry_out(task: Task) -> Mapping[str, Any] | None:
     import torch
 
     from trainers.cache import Cache
-    from trainers.data._images import check_classes, fitted
+    from trainers.models.input_images import images_for
     from trainers.models.pictures import sample_strip
     from trainers.quiet import silence_libraries
     from trainers.run import Run
@@ -110,9 +110,7 @@ def carry_out(task: Task) -> Mapping[str, Any] | None:
     comparison, cache = Comparison.read(Path(task.file)), Cache.default()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = comparison.teacher_of(task.seed)
-    spec, images = teacher.planned_for(comparison.data), comparison.data.load()
-    check_classes(images, spec.network.classes)
-    images = fitted(images, image_size=spec.image_size, channels=spec.image_channels)
+    images = images_for(comparison.data, teacher.planned_for(comparison.data))
     for objective in comparison.objectives:
         objective.prepare(images, cache)
     obtained = teacher.obtain(images, cache=cache, device=device, on_progress=lambda progress: None)

@@ -60,26 +60,19 @@ class Teaching:
         layers = shared_ends(spec, teacher.spec) if stage.weights.block else ()
         return cls(stage, spec, teacher, features_for(stage, run) if stage.weights.feature else None, layers)
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the teacher has to be asked at all."""
-        return self.stage.weights.asks_teacher
-
     def loss(self, net: nn.Module, batch: Batch) -> Tensor:
         """All terms; with blocks to compare, within ``watching``."""
         weights, diffusion = self.stage.weights, self.spec.diffusion
         student_BCHW = self.spec.network.call(net, batch.noisy_BCHW, batch.timestep_B, batch.label_B)
+        error_weight_B111 = diffusion.error_weight(self.stage.error_weight, batch.timestep_B)
+        target_BCHW = diffusion.target(batch.image_BCHW, batch.noise_BCHW, batch.timestep_B)
+        total = weights.noise * squared_error(student_BCHW, target_BCHW, error_weight_B111)
+        if not weights.asks_teacher:
+            return total
         with torch.no_grad():
             teacher_BCHW = self.answer(batch)
-        error_weight = (
-            1.0
-            if self.stage.error_weight == "plain"
-            else diffusion.error_weight(self.stage.error_weight, batch.timestep_B)
-        )
-        target_BCHW = diffusion.target(batch.image_BCHW, batch.noise_BCHW, batch.timestep_B)
-        total = weights.noise * squared_error(student_BCHW, target_BCHW, error_weight)
         if weights.output:
-            total = total + weights.output * squared_error(student_BCHW, teacher_BCHW, error_weight)
+            total = total + weights.output * squared_error(student_BCHW, teacher_BCHW, error_weight_B111)
         if self.features is not None:
             student_BF, teacher_BF = (
                 self.features(self._shown(answer_BCHW, batch)) for answer_BCHW in (student_BCHW, teacher_BCHW)

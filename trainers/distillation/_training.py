@@ -36,11 +36,8 @@ def taught(
 ) -> nn.Module:
     """The student's network after its images, or those of a phase, beside ``teacher``."""
     teaching = Teaching.of(stage, model.spec, teacher, run)
-    denoising = denoising_loss(model.spec, stage)
 
     def loss(net: nn.Module, batch: Batch) -> Tensor:
-        if not teaching.is_wanted:
-            return stage.weights.noise * denoising(net, batch)
         with teaching.watching(net):
             return teaching.loss(net, batch)
 
@@ -74,7 +71,7 @@ def denoising_loss(spec: ArchSpec, stage: TrainingStage) -> Callable[[nn.Module,
         return squared_error(
             predicted_BCHW,
             diffusion.target(batch.image_BCHW, batch.noise_BCHW, batch.timestep_B),
-            1.0 if stage.error_weight == "plain" else diffusion.error_weight(stage.error_weight, batch.timestep_B),
+            diffusion.error_weight(stage.error_weight, batch.timestep_B),
         )
 
     return loss

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Weighting = Literal["plain", "truncated_snr", "snr_plus_one"]
@@ -70,6 +71,13 @@ class Diffusion:
 
     def alpha_sigma(self, timestep_B: Tensor) -> tuple[Tensor, Tensor]:
         """alpha_t and sigma_t of timesteps in [-1, T - 1], each (B, 1, 1, 1) in float32."""
+        if timestep_B.is_floating_point():
+            return self._levels(timestep_B)
+        # Drawing asks for a whole timestep several times a step, where small networks take little longer themselves.
+        alpha_T111, sigma_T111 = _whole_levels(self, timestep_B.device)
+        return alpha_T111[timestep_B + 1], sigma_T111[timestep_B + 1]
+
+    def _levels(self, timestep_B: Tensor) -> tuple[Tensor, Tensor]:
         import torch
 
         time_B = (timestep_B.double() + 1) / self.steps
@@ -171,6 +179,14 @@ class Diffusion:
     def written(self) -> dict[str, Any]:
         """The options that differ from their defaults, as JSON or YAML data."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+@lru_cache(maxsize=64)
+def _whole_levels(diffusion: Diffusion, device: torch.device) -> tuple[Tensor, Tensor]:
+    """alpha and sigma at the timesteps -1 .. T - 1, each (T + 1, 1, 1, 1)."""
+    import torch
+
+    return diffusion._levels(torch.arange(-1, diffusion.steps, device=device))
 
 
 def _exploding_sigma(scale: float, time: float) -> float:

@@ -40,7 +40,7 @@ class Ddim(Sampler):
         # Not diffusers' steps: those go to timestep t - T // steps, which is not the next where steps do not divide T.
         for place, following in pairwise((*diffusion.timesteps(steps).tolist(), -1)):
             from_B, to_B = (torch.full((len(noise_BCHW),), at, device=noise_BCHW.device) for at in (place, following))
-            added_B111 = self.eta * _ancestral_deviation(diffusion, from_B, to_B)
+            added_B111 = self.eta * _ancestral_deviation(diffusion, from_B, to_B) if self.eta else 0.0
             noisy_BCHW = ddim_step(
                 predict(noisy_BCHW, from_B), noisy_BCHW, from_B, to_B, diffusion=diffusion, added_B111=added_B111
             )
