@@ -6,70 +6,53 @@ Decoded they take 25 and 60 GB, so most machines need a ``limit``, and say so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 from pydantic import PositiveInt
 
 from trainers.data.dataset import DATA, Dataset, Images
 
-if TYPE_CHECKING:
-    from trainers.data._read import Reading
+
+@dataclass(frozen=True, kw_only=True)
+class _Lsun(Dataset):
+    """The hub's data set ``hub_id``, 256x256 colour.
+
+    Args:
+        path: A folder with its Parquet files, used in place of the download.
+        limit: At most so many training images and so many test images, each chosen at random with a fixed seed; 10,000
+            take 2 GB of memory.
+        image_size: The middle square is resized to this.
+    """
+
+    hub_id: ClassVar[str]
+
+    path: str | None = None
+    limit: PositiveInt | None = None
+    image_size: PositiveInt = 256
+
+    def shape(self) -> tuple[int, int]:
+        return self.image_size, 3
+
+    def load(self) -> Images:
+        from trainers.data._decoding import Fit
+        from trainers.data._hub_files import known_images
+        from trainers.data._read import Reading
+
+        reading = Reading(fit=Fit(image_size=self.image_size, channels=3), limit=self.limit)
+        return known_images(DATA.name_of(self), self.hub_id, self.path, reading)
 
 
 @DATA.register("lsun_church")
 @dataclass(frozen=True, kw_only=True)
-class LsunChurch(Dataset):
-    """Churches from outside, 256x256 colour, no labels, about 126,000 (tglcourse/lsun_church_train on the hub).
+class LsunChurch(_Lsun):
+    """Churches from outside, 256x256 colour, no labels, about 126,000 (tglcourse/lsun_church_train on the hub)."""
 
-    Args:
-        path: A folder with its Parquet files, used in place of the download.
-        limit: At most so many training images and so many test images, each chosen at random with a fixed seed; 10,000
-            take 2 GB of memory.
-        image_size: The middle square is resized to this.
-    """
-
-    path: str | None = None
-    limit: PositiveInt | None = None
-    image_size: PositiveInt = 256
-
-    def shape(self) -> tuple[int, int]:
-        return self.image_size, 3
-
-    def load(self) -> Images:
-        from trainers.data._hub_files import known_images
-
-        reading = _reading(self.image_size, self.limit)
-        return known_images("lsun_church", "tglcourse/lsun_church_train", self.path, reading)
+    hub_id = "tglcourse/lsun_church_train"
 
 
 @DATA.register("lsun_bedroom")
 @dataclass(frozen=True, kw_only=True)
-class LsunBedroom(Dataset):
-    """Bedrooms, 256x256 colour, no labels, the 303,125 of the usual 20 % sample (pcuenq/lsun-bedrooms on the hub).
+class LsunBedroom(_Lsun):
+    """Bedrooms, 256x256 colour, no labels, the 303,125 of the usual 20 % sample (pcuenq/lsun-bedrooms on the hub)."""
 
-    Args:
-        path: A folder with its Parquet files, used in place of the download.
-        limit: At most so many training images and so many test images, each chosen at random with a fixed seed; 10,000
-            take 2 GB of memory.
-        image_size: The middle square is resized to this.
-    """
-
-    path: str | None = None
-    limit: PositiveInt | None = None
-    image_size: PositiveInt = 256
-
-    def shape(self) -> tuple[int, int]:
-        return self.image_size, 3
-
-    def load(self) -> Images:
-        from trainers.data._hub_files import known_images
-
-        reading = _reading(self.image_size, self.limit)
-        return known_images("lsun_bedroom", "pcuenq/lsun-bedrooms", self.path, reading)
-
-
-def _reading(image_size: int, limit: int | None) -> Reading:
-    from trainers.data._decoding import Fit
-    from trainers.data._read import Reading
-
-    return Reading(fit=Fit(image_size=image_size, channels=3), limit=limit)
+    hub_id = "pcuenq/lsun-bedrooms"
