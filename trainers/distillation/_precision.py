@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _SCALE = "loss_scale"
+_LEAST_SCALE = 1e-3
+"""Gradients that still overflow below it are infinite in any arithmetic."""
 
 
 class Precision:
@@ -38,7 +40,8 @@ class Precision:
     ) -> bool:
         """One step of the optimiser down the clipped gradient; whether the gradient was finite.
 
-        With fp16, a gradient that overflows is no error: the step is left out and the scale halved.
+        With fp16, a gradient that overflows is no error: the step is left out and the scale halved, as far as that
+        can help.
         """
         optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(value).backward()
@@ -48,7 +51,8 @@ class Precision:
         if is_finite or self._scaler.is_enabled():
             self._scaler.step(optimizer)
             self._scaler.update()
-        return is_finite or (self._scaler.is_enabled() and bool(torch.isfinite(value)))
+        is_overflow = self._scaler.is_enabled() and self._scaler.get_scale() > _LEAST_SCALE
+        return is_finite or (is_overflow and bool(torch.isfinite(value)))
 
     def kept_state(self) -> dict[str, Tensor]:
         """The scale of the loss and how long it has been well."""

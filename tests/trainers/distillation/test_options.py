@@ -100,6 +100,13 @@ def test_the_scale_of_fp16_goes_on_where_it_stopped_and_an_overflow_is_no_step()
     assert torch.equal(again.kept_state()["loss_scale"], kept["loss_scale"])
 
 
+def test_a_gradient_that_no_scale_makes_finite_ends_a_training_in_fp16() -> None:
+    weight = nn.Parameter(torch.zeros(3))
+    precision, optimizer = Precision("fp16", torch.device("cpu")), torch.optim.SGD([weight], lr=1.0)
+    steps = [precision.step(weight.sqrt().sum(), optimizer, [weight], clip=1.0) for _ in range(40)]
+    assert steps[0] and not steps[-1] and weight.tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "x", "v"])
 def test_a_teacher_sees_the_same_image_and_noise_at_its_own_noise_level(run: Run, prediction: str) -> None:
     """Also beside a student whose betas are its own, so that equal times are not equally noisy."""
