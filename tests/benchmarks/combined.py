@@ -1,7 +1,7 @@
 """The combined search against settings picked by hand, after equally many images.
 
 Run ``python tests/benchmarks/combined.py STUDY RESULTS``: a study of spaces/combined_small.yaml, and the folder that
-``python -m search.compare studies/combined_digits/papers.yaml --out RESULTS`` wrote, both with the same teacher. Prints
+``python -m search.compare studies/combined_small/by_hand.yaml --out RESULTS`` wrote, both with the same teacher. Prints
 the hypervolume of either within the study's limits, and the best FID that either has at each size.
 """
 

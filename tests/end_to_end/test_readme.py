@@ -16,7 +16,7 @@ from trainers.command import command
 # What makes the README's commands short: the tiny space in place of the shipped one, and budgets to match.
 SHORTER = {
     "spaces/pruning_ratios.yaml": "tiny.yaml",
-    "studies/compact_digits/claims.yaml": "claims.yaml --workers 1",
+    "studies/compact_cifar10_small/claims.yaml": "claims.yaml --workers 1",
     "--what sensitivity": "--what sensitivity --samples 64",
     "studies/runs/pruning_ratios": "studies/runs/tiny",
     "--trials 48": "--trials 8",
