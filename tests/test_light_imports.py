@@ -31,6 +31,7 @@ def test_all_pieces_are_found_without_a_heavy_import() -> None:
         "search.explore",
         "search.export",
         "search.simulate",
+        "search.validate",
         "trainers.full",
     ],
 )

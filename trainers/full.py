@@ -5,9 +5,9 @@ This command line is the one place in ``trainers`` that measures, so it asks for
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +15,24 @@ from trainers.command import INTERRUPTED, command
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    import torch
 
     from objectives.objective import Objective
-    from trainers.data.dataset import Images
     from trainers.job import Job
+    from trainers.model_folder import ModelFolder
     from trainers.models.diffusion_model import DiffusionModel
+    from trainers.processes import Processes
     from trainers.run import Progress, Run
 
 _CHECKPOINTS = 10
-_SECONDS_BETWEEN_LINES = 5.0
+Measured = Mapping[str, Mapping[str, Any]]
 
 
-def main(folder: Path, *, images: int | None = None, out: Path | None = None) -> int:
+def main(folder: Path, *, images: int | None = None, every: int | None = None, out: Path | None = None) -> int:
     """Train an exported recipe with its full budget, and write a model that can be shipped.
 
-    A training that was interrupted goes on from its last checkpoint.
+    A training that was interrupted goes on from its last checkpoint. On several GPUs, or processes of a CPU:
+    `torchrun --nproc-per-node 2 -m trainers.full DIR`, or the same with `accelerate launch`.
 
     Parameters
     ----------
@@ -38,25 +40,46 @@ def main(folder: Path, *, images: int | None = None, out: Path | None = None) ->
         Folder that search.export wrote.
     images
         Images to train on, in place of the recipe's.
+    every
+        Images between checkpoints, each with samples and now and then FID; a tenth of them all when left out.
     out
         Folder for the model; DIR/model when left out.
     """
     from trainers.quiet import silence_libraries
 
     silence_libraries()
-    if images is not None and images < 1:
-        raise UserError(f"--images must be at least 1, got {images}.")
+    for option, value in (("--images", images), ("--every", every)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} must be at least 1, got {value}.")
     from rich.console import Console
 
     from trainers.job import Job
+    from trainers.model_folder import ModelFolder
+    from trainers.processes import joined
 
-    job, out = Job.read(folder), out or folder / "model"
-    training = _Training(folder, job, _objectives(job), images or job.budget.images, out, Console(highlight=False))
-    try:
-        return training.go()
-    except KeyboardInterrupt:
-        training.console.print("\ninterrupted; give the same command again to go on from the last checkpoint")
-        return INTERRUPTED
+    job = Job.read(folder)
+    budget = images or job.budget.images
+    with joined() as (processes, device):
+        console = Console(highlight=False, quiet=not processes.is_first)
+        full = _Full(
+            shipped=ModelFolder(out or folder / "model", folder, job),
+            objectives=_objectives(job),
+            images=budget,
+            every=every or max(1, budget // _CHECKPOINTS),
+            device=device,
+            processes=processes,
+            tell=partial(console.print, markup=False, soft_wrap=True),
+        )
+        try:
+            full.go()
+        except KeyboardInterrupt:
+            console.print("\ninterrupted; give the same command again to go on from the last checkpoint")
+            return INTERRUPTED
+        except FloatingPointError as error:
+            raise UserError(
+                f"{error}. Lower a learning_rate in {folder / 'recipe.yaml'}, or export another trial."
+            ) from None
+    return 0
 
 
 def _objectives(job: Job) -> list[Objective]:
@@ -70,150 +93,139 @@ def _objectives(job: Job) -> list[Objective]:
         raise UserError(f"objectives: {error.errors()[0]['msg']} Or export the trial again.") from None
 
 
-@dataclass
-class _Training:
-    folder: Path
-    job: Job
+@dataclass(kw_only=True)
+class _Full:
+    """The command, its options read."""
+
+    shipped: ModelFolder
     objectives: list[Objective]
     images: int
-    out: Path
-    console: Console
-    #: When training began here, how many images an earlier run had seen by then, and when a line was last shown.
-    begun: float = field(default_factory=time.monotonic)
-    seen_before: int = 0
-    shown: float = 0.0
+    every: int
+    device: torch.device
+    processes: Processes
+    tell: Callable[[str], None]
 
-    def go(self) -> int:
-        import torch
+    def go(self) -> None:
+        from trainers.full_training import FullTraining
+        from trainers.models import files
 
-        started = time.monotonic()
-        run = self._run()
-        before = self._before(run)
-        model = self._train(run)
-        # Latency is measured as in the trial, whatever the training used.
-        torch.set_num_threads(self.job.resources.cpu)
-        after = self._measured(model, run, learned_only=False)
-        self._write(model, run.images, after, seconds=time.monotonic() - started)
-        for name, value in after.items():
-            was = f"{before[name]['value']:.4g} +- {before[name]['stderr']:.2g} before, " if name in before else ""
-            self.console.print(f"{name}: {was}{value['value']:.4g} +- {value['stderr']:.2g} after")
-        self.console.print(f"model: {self.out} (load it with trainers.models.files.load)")
-        self._write_for_diffusers(model)
-        return 0
+        training = FullTraining(
+            recipe=self.shipped.job.recipe,
+            folder=self.shipped.path,
+            key=self.shipped.key(self.images),
+            every=self.every,
+            measure=self._judged,
+            tell=self.tell,
+        )
+        run = self._run(training.show)
+        record = self.shipped.record(training.key)
+        if record is not None:
+            self.tell(f"{self.shipped.path} was trained with this recipe already; give another --out to repeat it")
+            model = files.load(self.shipped.path, device=self.device)
+        else:
+            before = self._before(run)
+            model, seconds = training.train(run)
+            if self.processes.is_first:
+                record = self._record(model, run, key=training.key, seconds=seconds)
+                self.shipped.write(model, run, record)
+                training.forget()
+                self._tell_figures(record["measurements"], before)
+        if self.processes.is_first and record is not None:
+            for line in self.shipped.write_for_others(model, run, record):
+                self.tell(line)
+            self.tell(f"model: {self.shipped.path}, described in its model_card.md")
+        # A process that ends takes its part of the group with it.
+        self.processes.wait()
 
-    def _run(self) -> Run:
-        import torch
-
+    def _run(self, show: Callable[[Progress], None]) -> Run:
         from trainers.cache import Cache
         from trainers.models.input_images import images_for
         from trainers.run import Run
 
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        Cache.default().check()
-        self._check_out()
-        cache = Cache.default()
-        spec = self.job.teacher.planned_for(self.job.data)
-        mistakes = self.job.recipe.mistakes(spec)
+        job, cache = self.shipped.job, Cache.default()
+        cache.check()
+        self.shipped.make()
+        spec = job.teacher.planned_for(job.data)
+        mistakes = job.recipe.mistakes(spec)
         if mistakes:
-            raise UserError("\n".join([f"the recipe of {self.folder} cannot be applied:", *mistakes]))
-        images = images_for(self.job.data, spec)
-        teacher = self.job.teacher.obtain(images, cache=cache, device=device, on_progress=self._show)
-        return Run(
-            seed=self.job.seed,
-            device=device,
+            raise UserError("\n".join([f"the recipe of {self.shipped.job_path} cannot be applied:", *mistakes]))
+        images = images_for(job.data, spec)
+        with self.processes.first_alone():
+            teacher = job.teacher.obtain(images, cache=cache, device=self.device, on_progress=show)
+        run = Run(
+            seed=job.seed,
+            device=self.device,
             images=images,
             teacher=teacher,
             cache=cache,
             budget_images=self.images,
             until_images=self.images,
-            on_progress=self._show,
+            on_progress=show,
+            processes=self.processes,
         )
+        with self.processes.first_alone():
+            # Only the first stage meets the teacher itself.
+            for stage in job.recipe.stages[:1]:
+                stage.prepare(run)
+        return run
 
-    def _check_out(self) -> None:
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {self.out} ({error.strerror}). Give another --out.") from None
-
-    def _before(self, run: Run) -> dict[str, Any]:
+    def _before(self, run: Run) -> Measured:
         """What the exported weights measure, drawn and compared here in the same way as the trained model will be."""
         from trainers.models import files
 
-        if not (self.folder / files.FILE).is_file():
+        if not self.processes.is_first or not (self.shipped.job_path / files.FILE).is_file():
             return {}
-        return self._measured(files.load(self.folder, device=run.device), run, learned_only=True)
+        return self._judged(files.load(self.shipped.job_path, device=self.device), run)
 
-    def _train(self, run: Run) -> DiffusionModel:
-        from trainers.states import load_state, save_state
+    def _judged(self, model: DiffusionModel, run: Run) -> Measured:
+        """What only a trained model tells."""
+        return self._measured(model, run, [piece for piece in self.objectives if piece.is_learned])
 
-        checkpoint = self.out / f"checkpoint-{self.images}"
-        state = load_state(checkpoint, device=str(run.device))
-        if state is not None:
-            self.console.print(f"going on from {state.images:,} of {self.images:,} images")
-        ends = [self.images * part // _CHECKPOINTS for part in range(1, _CHECKPOINTS)] + [self.images]
-        self.begun, self.seen_before = time.monotonic(), state.images if state else 0
-        for end in ends:
-            if state is not None and end <= state.images < self.images:
-                continue
-            run = run.up_to(end, state)
-            model = self.job.recipe.run(run)
-            if run.kept_state is not None and run.kept_state is not state:
-                state = run.kept_state
-                save_state(state, checkpoint)
-        return model
+    def _measured(self, model: DiffusionModel, run: Run, objectives: Sequence[Objective]) -> Measured:
+        import torch
 
-    def _measured(self, model: DiffusionModel, run: Run, *, learned_only: bool) -> dict[str, Any]:
         from objectives.objective import OBJECTIVES
 
+        # Costs on what a trial had, so that they are those of the trial.
+        has_gpu = self.shipped.job.resources.gpu > 0
+        as_in_trial = run if has_gpu else replace(run, device=torch.device("cpu"))
         measured = {}
-        for objective in self.objectives:
-            if objective.is_learned or not learned_only:
-                objective.prepare(run.images, run.cache)
-                measured[OBJECTIVES.name_of(objective)] = asdict(objective.measure(model, run))
+        for objective in objectives:
+            objective.prepare(run.images, run.cache)
+            measurement = objective.measure(model, run if objective.is_learned else as_in_trial)
+            measured[OBJECTIVES.name_of(objective)] = asdict(measurement)
         return measured
 
-    def _write(self, model: DiffusionModel, images: Images, measured: dict[str, Any], *, seconds: float) -> None:
-        from trainers.atomic import write_atomically
-        from trainers.models import files
-        from trainers.models.pictures import sample_strip
+    def _record(self, model: DiffusionModel, run: Run, *, key: str, seconds: float) -> dict[str, Any]:
+        """What is kept of the training."""
+        import torch
+
         from trainers.provenance import device_name, versions
 
-        files.save(model, self.out)
-        if images.latents is not None:
-            images.latents.decoder.save(self.out / "decoder")
-        write_atomically(self.out / "samples.webp", sample_strip(model, images.decoded))
-        write_atomically(self.out / "recipe.yaml", (self.folder / "recipe.yaml").read_bytes())
-        written = {
-            "measurements": measured,
+        torch.set_num_threads(self.shipped.job.resources.cpu)
+        return {
+            "training": key,
+            "measurements": self._measured(model, run, self.objectives),
             "images": self.images,
-            "seed": self.job.seed,
+            "seed": self.shipped.job.seed,
             "achieved": [dict(note) for note in model.notes],
             "seconds": round(seconds, 1),
+            "processes": self.processes.count,
             "versions": versions(),
             "device": device_name(model.device),
         }
-        write_atomically(self.out / "measurements.json", json.dumps(written, indent=1).encode())
 
-    def _write_for_diffusers(self, model: DiffusionModel) -> None:
-        from trainers.models.diffusers_folder import save_for_diffusers
+    def _tell_figures(self, after: Measured, before: Measured) -> None:
+        """Every figure, and whether costs are those of the trial."""
+        from objectives.objective import OBJECTIVES
+        from trainers.kept_costs import kept_costs
 
-        try:
-            save_for_diffusers(model, self.out / "diffusers")
-        except UserError as reason:
-            self.console.print(f"no folder for diffusers: {reason}")
-        else:
-            self.console.print(f"for diffusers: {self.out / 'diffusers'} (UNet2DModel.from_pretrained opens it)")
-
-    def _show(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self.shown < _SECONDS_BETWEEN_LINES:
-            return
-        self.shown = now
-        each = (now - self.begun) / max(1, progress.images - self.seen_before)
-        self.console.print(
-            f"{progress.stage}: {progress.images:,} of {progress.images_in_all:,} images, loss {progress.loss:.4f}, "
-            f"{each * (progress.images_in_all - progress.images):.0f} s left"
-        )
+        for name, value in after.items():
+            was = f"{before[name]['value']:.4g} +- {before[name]['stderr']:.2g} before, " if name in before else ""
+            self.tell(f"{name}: {was}{value['value']:.4g} +- {value['stderr']:.2g} after")
+        costs = {OBJECTIVES.name_of(piece): piece.is_exact for piece in self.objectives if not piece.is_learned}
+        for line in kept_costs(after, self.shipped.trial(), is_exact=costs):
+            self.tell(line)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ class Recipe:
             run.first_image, run.last_image = spans[index]
             with run.timed(run.stage_name):
                 model = self.stages[index].apply(model, run)
+            run.processes.check_agreement(model, run.stage_name)
         return model
 
     def _occurrence(self, index: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from trainers.cache import Cache
+from trainers.processes import Processes
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,7 @@ class Run:
         until_images: Stop here, a share of the budget; the run can go on from there later.
         state: Where an earlier run of the same recipe stopped.
         on_progress: Called about once a second while training.
+        processes: Those that train together, each on its device.
     """
 
     seed: int
@@ -72,6 +74,7 @@ class Run:
     until_images: int
     state: TrainingState | None = None
     on_progress: Callable[[Progress], None] = lambda progress: None
+    processes: Processes = field(default_factory=Processes)
     seconds: dict[str, float] = field(default_factory=dict)
     kept_state: TrainingState | None = None
     #: Set by the recipe for the stage that is being applied.

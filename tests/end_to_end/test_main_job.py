@@ -166,42 +166,6 @@ def test_the_report_opens_offline(study: Path) -> None:
     assert "Plotly" in page and "data:image/webp;base64," in page and "cdn" not in page[:20_000]
 
 
-def test_export_full_and_load_are_a_round_trip(study: Path) -> None:
-    done = command("search.export", study, "--knee", "--out", "my-student")
-    assert done.returncode == 0, done.stderr
-    assert "python -m trainers.full my-student" in done.stdout
-    lineage = json.loads(Path("my-student/lineage.json").read_text())
-    knee = json.loads((study / "front.json").read_text())["knee"]
-    assert lineage["trial"] == knee and lineage["data"] and lineage["measured_with"]["torch"]
-    space = Space.read("my-student/recipe.yaml", ["teacher.from=my-student/teacher"])
-    assert space.knobs == () and space.budget.trials == 1
-    done = command("trainers.full", "my-student", "--images", "20_000")
-    assert done.returncode == 0, done.stderr
-    assert "before" in done.stdout and "after" in done.stdout
-    model = files.load("my-student/model")
-    trial = files.load("my-student")
-    assert model.spec == trial.spec or model.spec.network == trial.spec.network
-    measured = json.loads(Path("my-student/model/measurements.json").read_text())
-    exported = json.loads(Path("my-student/measurements.json").read_text())
-    for cost in ("size_mb", "macs_g"):
-        assert measured["measurements"][cost]["value"] == exported["measurements"][cost]["value"]
-    assert measured["images"] == 20_000
-
-
-def test_a_full_training_goes_on_from_its_checkpoint(study: Path) -> None:
-    command("search.export", study, "--knee", "--out", "again")
-    unbroken = command("trainers.full", "again", "--images", "6_000", "--out", "again/unbroken")
-    assert unbroken.returncode == 0, unbroken.stderr
-    shutil_out = Path("again/broken")
-    shutil_out.mkdir()
-    import shutil
-
-    shutil.copytree("again/unbroken/checkpoint-6000", shutil_out / "checkpoint-6000")
-    resumed = command("trainers.full", "again", "--images", "6_000", "--out", "again/broken")
-    assert resumed.returncode == 0 and "going on from" in resumed.stdout
-    assert files.load("again/broken").fingerprint() == files.load("again/unbroken").fingerprint()
-
-
 def test_a_finished_study_is_reported_not_repeated(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = lines(study)
     assert run_command(Path("tiny.yaml"), workers=0) == 0

@@ -112,8 +112,8 @@ def trained(
                 group["lr"] = rate.after(seen)
             batch = _batch(model, run, seen, options, timesteps or _uniform(model.spec))
             with precision.forward():
-                value = loss(called, batch)
-            if not precision.step(value, optimizer, parameters, clip=options.clip):
+                value = loss(called, batch) * run.processes.share_of(options.batch)
+            if not precision.step(value, optimizer, parameters, clip=options.clip, add_up=run.processes.add_up):
                 raise FloatingPointError(f"{run.stage_name}: the loss is not finite after {seen} images")
             zeros.put_back()
             seen += options.batch
@@ -122,6 +122,7 @@ def trained(
                 last_report = monotonic()
                 run.report(min(seen, run.last_image), float(value.detach()))
     if seen > began:
+        run.report(min(seen, run.last_image), float(value.detach()))
         kept = kept_state(optimizer) | _unrounded(net, model.spec) | {_PHASE: torch.tensor(phase.number)}
         for part in (zeros, average, precision):
             kept |= part.kept_state()
@@ -175,6 +176,7 @@ def _uniform(spec: ArchSpec) -> Timesteps:
 
 
 def _batch(model: DiffusionModel, run: Run, seen: int, options: TrainingStage, timesteps: Timesteps) -> Batch:
+    """This process's part of a batch that is drawn whole in every one of them."""
     generator = run.generator("batch", seen)
     spec, size = model.spec, options.batch
     picked_B = torch.randint(len(run.images.train_NCHW), (size,), generator=generator)
@@ -189,13 +191,13 @@ def _batch(model: DiffusionModel, run: Run, seen: int, options: TrainingStage, t
             assert spec.network.unlabelled is not None
             is_dropped_B = torch.rand(size, generator=generator) < options.label_dropout
             label_B = label_B.masked_fill(is_dropped_B, spec.network.unlabelled)
-        label_B = label_B.to(run.device)
+    part = run.processes.part_of(size)
     return Batch(
-        image_BCHW=image_BCHW.to(run.device),
-        noise_BCHW=noise_BCHW.to(run.device),
-        noisy_BCHW=noisy_BCHW.to(run.device),
-        timestep_B=timestep_B.to(run.device),
-        label_B=label_B,
+        image_BCHW=image_BCHW[part].to(run.device),
+        noise_BCHW=noise_BCHW[part].to(run.device),
+        noisy_BCHW=noisy_BCHW[part].to(run.device),
+        timestep_B=timestep_B[part].to(run.device),
+        label_B=None if label_B is None else label_B[part].to(run.device),
     )
 
 

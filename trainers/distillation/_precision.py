@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -36,15 +36,25 @@ class Precision:
         return nullcontext() if self._type is None else torch.autocast(self._device, dtype=self._type)
 
     def step(
-        self, value: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], *, clip: float
+        self,
+        value: Tensor,
+        optimizer: torch.optim.Optimizer,
+        parameters: list[nn.Parameter],
+        *,
+        clip: float,
+        add_up: Callable[[Sequence[Tensor]], None] = lambda tensors: None,
     ) -> bool:
         """One step of the optimiser down the clipped gradient; whether the gradient was finite.
+
+        Where several processes train together, ``value`` and its gradient are this one's share. ``add_up`` replaces
+        them by their sums over all, so that every process takes the same step.
 
         With fp16, a gradient that overflows is no error: the step is left out and the scale halved, as far as that
         can help.
         """
         optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(value).backward()
+        add_up([*(each.grad for each in parameters if each.grad is not None), value.detach()])
         self._scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, clip)
         is_finite = bool(torch.isfinite(norm))

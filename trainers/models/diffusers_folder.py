@@ -22,19 +22,26 @@ if TYPE_CHECKING:
 
 
 def save_for_diffusers(model: DiffusionModel, folder: Path) -> None:
-    """Write what ``diffusers.UNet2DModel.from_pretrained(folder)`` opens, and the scheduler's configuration beside it.
+    """Write what ``diffusers.DDIMPipeline.from_pretrained(folder)`` opens: ``unet`` and ``scheduler``.
 
-    Weights in fewer bits are restored to float32 first: diffusers has no place for the codes.
+    Of a class-conditional network only these two: that pipeline asks for no labels. Weights in fewer bits are restored
+    to float32 first: diffusers has no place for the codes.
 
     Raises:
         UserError: saying what diffusers' network cannot express, such as a block whose inner width differs.
     """
     spec = dense(model.spec)
     network = expressible(spec)
-    state = {name: tensor.detach().cpu() for name, tensor in _restored(model.net).items()}
+    state = {name: tensor.detach().cpu() for name, tensor in restored(model.net).items()}
     net = cast("ModelMixin", assembled(replace(spec, network=network), state))
-    net.save_pretrained(folder)
-    scheduler_of(spec.diffusion).save_pretrained(folder)
+    scheduler = scheduler_of(spec.diffusion)
+    if network.classes:
+        net.save_pretrained(folder / "unet")
+        scheduler.save_pretrained(folder / "scheduler")
+    else:
+        from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
+
+        DDIMPipeline(unet=net, scheduler=scheduler).save_pretrained(folder)
 
 
 def expressible(spec: ArchSpec) -> Unet:
@@ -88,8 +95,8 @@ def _difference(layer: Layer, built: Layer) -> str:
     return ""
 
 
-def _restored(net: nn.Module) -> dict[str, Tensor]:
-    """The state with quantised weights in float32, under the names of dense layers."""
+def restored(net: nn.Module) -> dict[str, Tensor]:
+    """The state of a network with quantised weights in float32, under the names of dense layers."""
     weights = {name: module.restore() for name, module in net.named_modules() if isinstance(module, QuantizedWeight)}
     others = {
         name: tensor

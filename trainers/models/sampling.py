@@ -46,20 +46,22 @@ def draw_uint8(
     *,
     count: int,
     seed: int,
+    label: int | None = None,
     batch: int = 250,
     decode: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """``count`` images as uint8 on the CPU, from noise that depends on ``seed`` alone.
 
-    Labels of a class-conditional model go round: 0, 1, 2 ...
-
     Args:
+        label: Class of all images, of a class-conditional model; its labels go round, 0, 1, 2 ..., when left out.
         decode: What makes uint8 images of what is drawn, for models of latents; pixels when left out.
     """
     generator = torch.Generator().manual_seed(seed)
     spec = model.spec
     noise_NCHW = torch.randn(count, spec.image_channels, spec.image_size, spec.image_size, generator=generator)
-    label_N = torch.arange(count) % spec.network.classes if spec.network.classes else None
+    label_N = None
+    if spec.network.classes:
+        label_N = torch.arange(count) % spec.network.classes if label is None else torch.full((count,), label)
     drawn = []
     for first in range(0, count, batch):
         label_B = None if label_N is None else label_N[first : first + batch].to(model.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from trainers.models.diffusers_folder import save_for_diffusers
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.models.published import load_published
+from trainers.models.sampling import draw_uint8
 from trainers.recipe import Recipe
 from trainers.run import Run
 
@@ -22,7 +24,7 @@ WIDE = Unet(image_size=8, image_channels=1, channels=(16, 32), norm_groups=4, at
 def opened(folder: Path):  # type: ignore[no-untyped-def]
     from diffusers import UNet2DModel
 
-    return UNet2DModel.from_pretrained(folder).eval()
+    return UNet2DModel.from_pretrained(folder, subfolder="unet").eval()
 
 
 def answers(model: DiffusionModel, net: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,8 +36,6 @@ def answers(model: DiffusionModel, net: torch.nn.Module) -> tuple[torch.Tensor, 
 
 @pytest.mark.parametrize("head_dim", [None, 8])
 def test_diffusers_opens_what_was_not_pruned(head_dim: int | None, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     model = build(replace(WIDE, head_dim=head_dim))
     save_for_diffusers(model, tmp_path / "out")
     ours, theirs = answers(model, opened(tmp_path / "out"))
@@ -44,6 +44,26 @@ def test_diffusers_opens_what_was_not_pruned(head_dim: int | None, tmp_path: Pat
     again = load_published(str(tmp_path / "out"), sampling_steps=4)
     assert again.spec.layers == model.spec.layers and again.spec.diffusion == model.spec.diffusion
     assert torch.equal(ours, answers(again, again.net)[0])
+
+
+def test_the_pipeline_draws_our_images(tmp_path: Path) -> None:
+    import numpy as np
+    from diffusers import DDIMPipeline
+
+    model = build(WIDE)
+    save_for_diffusers(model, tmp_path / "out")
+    pipeline = DDIMPipeline.from_pretrained(tmp_path / "out")
+    pipeline.set_progress_bar_config(disable=True)
+    noise = torch.Generator().manual_seed(5)
+    drawn = pipeline(batch_size=3, num_inference_steps=4, generator=noise, output_type="np").images
+    ours = draw_uint8(model, count=3, seed=5).permute(0, 2, 3, 1).numpy()
+    assert np.abs(255 * drawn - ours).max() <= 0.51
+
+
+def test_of_a_network_with_labels_there_is_no_pipeline(tmp_path: Path) -> None:
+    save_for_diffusers(build(replace(WIDE, classes=10)), tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"unet", "scheduler"}
+    assert opened(tmp_path / "out").config.num_class_embeds == 10
 
 
 def test_diffusers_opens_a_pruned_network_whose_widths_agree(run: Run, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class LabelledUnet(nn.Module):
 
     def forward(self, image_BCHW: Tensor, timestep_B: Tensor, label_B: Tensor | None) -> Tensor:
         """The prediction, shaped like the images; without a label where it is -1, or everywhere for None."""
-        token_B1E = image_BCHW.new_zeros(len(image_BCHW), 1, self.context)
+        # Not len(image_BCHW), which torch.export takes for a constant.
+        token_B1E = image_BCHW.new_zeros(image_BCHW.shape[0], 1, self.context)
         if label_B is not None:
             assert self.label_embedding is not None
             embedding_BE = self.label_embedding(label_B.clamp(min=0))

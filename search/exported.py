@@ -1,0 +1,88 @@
+"""A trial taken out of its study, as a folder that needs nothing of it: recipe, weights, teacher, figures, lineage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from objectives.objective import OBJECTIVES
+from search.space import Space
+from search.views import StudyViews, TrialView
+from trainers.atomic import write_atomically
+from trainers.data.dataset import DATA
+from trainers.errors import UserError
+from trainers.provenance import versions
+
+_COPIED = ("model.safetensors", "measurements.json", "samples.webp")
+
+
+def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None = None) -> None:
+    """Write ``trial`` of a study into the new folder ``out``, which then needs nothing of the study.
+
+    Raises:
+        UserError: when the folder exists, or the trial's files are gone.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already. Give another --out, or remove it.")
+    sources = {name: views.file(trial.path, name) for name in _COPIED}
+    teacher = views.file("teacher", "model.safetensors")
+    missing = [name for name, source in sources.items() if source is None]
+    if missing or teacher is None:
+        raise UserError(
+            f"trial {trial.number} cannot be exported: {views.folder / trial.path} has no {missing or 'teacher'}. "
+            "Choose another trial."
+        )
+    space = Space.read(views.folder / "space.yaml")
+    try:
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out} ({error.strerror}). Give another --out.") from None
+    for name, source in sources.items():
+        if source is not None:
+            shutil.copyfile(source, out / name)
+    (out / "teacher").mkdir()
+    shutil.copyfile(teacher, out / "teacher" / "model.safetensors")
+    lineage = _lineage(views, space, trial, out)
+    write_atomically(out / "lineage.json", json.dumps(lineage, indent=1).encode())
+    # Last, so that a folder with a recipe is a whole one.
+    write_atomically(out / "recipe.yaml", _recipe_text(space, trial, images=images).encode())
+
+
+def _recipe_text(space: Space, trial: TrialView, *, images: int | None) -> str:
+    """A space with nothing left open; the teacher lies beside it."""
+    written: dict[str, Any] = {
+        "name": f"{space.name}-trial-{trial.number}",
+        "data": DATA.written(space.data),
+        "teacher": {"from": "teacher", "sampling_steps": space.teacher.sampling_steps},
+        "recipe": space.filled(trial.candidate),
+        "objectives": [OBJECTIVES.written(objective) for objective in space.objectives],
+        "budget": {"trials": 1, "images": images or space.teacher.images},
+        "resources": {"cpu": space.resources.cpu, "gpu": space.resources.gpu},
+    }
+    text = StringIO()
+    YAML().dump(written, text)
+    question = "".join(f"# {line}\n" for line in space.question.splitlines())
+    return f"{question}# Trial {trial.number}, every value fixed.\n{text.getvalue()}"
+
+
+def _lineage(views: StudyViews, space: Space, trial: TrialView, out: Path) -> dict[str, Any]:
+    measured = json.loads((out / "measurements.json").read_text())
+    return {
+        "study": views.front.study,
+        "trial": trial.number,
+        "candidate": trial.candidate,
+        "seed": measured.get("seed", 0),
+        "space": space.fingerprint(),
+        "data": measured.get("data", ""),
+        "teacher": views.front.teacher.values if views.front.teacher else {},
+        # What it measured again after the search, where it did: the figures to hold the full training against.
+        "confirmed": {name: asdict(again) for name, again in trial.confirmed.items()},
+        "measured_with": trial.versions,
+        "exported_with": versions(),
+    }

@@ -1,0 +1,1 @@
+"""Does what a search found with short trainings hold after full ones?"""

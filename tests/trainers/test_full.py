@@ -1,0 +1,213 @@
+"""Full training of an exported recipe: what it writes, and that it goes on where it stopped, in one process or two."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import build
+from trainers.cache import Cache
+from trainers.command import INTERRUPTED
+from trainers.errors import UserError
+from trainers.full import main
+from trainers.generate_script import generate_script
+from trainers.kept_costs import kept_costs
+from trainers.models import exchange, files
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.networks.unet import Unet
+from trainers.recipe import Recipe
+from trainers.run import Run
+from trainers.training_log import TrainingLog
+
+RECIPE = """\
+name: tiny
+data: {name: digits}
+teacher: {from: teacher, sampling_steps: 4}
+recipe:
+  - prune: {ratio: {mid: 0.4}, criterion: magnitude, rule: flexible}
+  - distil: {batch: 30, learning_rate: 0.002, ema: 0.9, weights: {output: 1.0}}
+objectives: [{fid: {extractor: labels, samples: 100}}, size_mb, macs_g]
+budget: {images: 600}
+"""
+
+
+@pytest.fixture
+def job(tiny: DiffusionModel, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like those that export writes, of a recipe that is no trial's."""
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(cache.folder))
+    monkeypatch.setattr(exchange, "save_for_exchange", lambda model, folder: [])
+    files.save(tiny, tmp_path / "job" / "teacher")
+    (tmp_path / "job" / "recipe.yaml").write_text(RECIPE)
+    return tmp_path / "job"
+
+
+def python(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, env=environment)
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+
+
+def interrupt_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the recipe run so often, and then be interrupted from the keyboard."""
+    apply, calls = Recipe.run, iter(range(call))
+
+    def run(recipe: Recipe, of: Run) -> DiffusionModel:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return apply(recipe, of)
+
+    monkeypatch.setattr(Recipe, "run", run)
+
+
+def test_an_interrupted_training_ends_as_one_that_was_not(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(job, every=150, out=job / "unbroken") == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(2, patch)
+        assert main(job, every=150, out=job / "broken") == INTERRUPTED
+    assert [line["images"] for line in lines(job / "broken")] == [150, 300]
+    assert not (job / "broken" / files.FILE).exists()
+    assert main(job, every=150, out=job / "broken") == 0
+    broken, unbroken = (files.load(job / name) for name in ("broken", "unbroken"))
+    assert broken.fingerprint() == unbroken.fingerprint()
+    for name in ("broken", "unbroken"):
+        assert [line["images"] for line in lines(job / name)] == [150, 300, 450, 600]
+        assert {path.name for path in (job / name / "samples").iterdir()} == {
+            f"{images:09d}.webp" for images in (150, 300, 450, 600)
+        }
+        assert not [*(job / name).glob("checkpoint-*")]
+    assert [line["loss"] for line in lines(job / "broken")] == [line["loss"] for line in lines(job / "unbroken")]
+    assert lines(job / "unbroken")[0]["measurements"]["fid"]["value"] > 0
+
+
+def test_a_checkpoint_of_another_recipe_is_none(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(1, patch)
+        assert main(job) == INTERRUPTED
+    (job / "recipe.yaml").write_text(RECIPE.replace("0.4", "0.2"))
+    assert main(job, every=300) == 0
+    assert [line["images"] for line in lines(job / "model")] == [300, 600]
+
+
+def test_what_was_trained_is_not_trained_again(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(job, images=60) == 0
+    before = (job / "model" / files.FILE).read_bytes()
+    (job / "model" / "model_card.md").unlink()
+    monkeypatch.setattr(Recipe, "run", None)
+    assert main(job, images=60) == 0
+    assert "was trained with this recipe already" in capsys.readouterr().out
+    assert (job / "model" / files.FILE).read_bytes() == before and (job / "model" / "model_card.md").is_file()
+
+
+def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
+    exported = {"measurements": {"size_mb": {"value": 0.5, "stderr": 0, "samples": 1, "by": ""}}}
+    (job / "measurements.json").write_text(json.dumps(exported))
+    (job / "lineage.json").write_text(json.dumps({"study": "tiny_study", "trial": 17, "seed": 3}))
+    assert main(job, images=60) == 0
+    model, card = files.load(job / "model"), (job / "model" / "model_card.md").read_text()
+    record = json.loads((job / "model" / "measurements.json").read_text())
+    fid = record["measurements"]["fid"]
+    parameters = sum(layer.parameters for layer in model.spec.layers.values())
+    for told in (
+        f"{parameters:,} parameters",
+        f"| fid | {fid['value']:.5g} | {fid['stderr']:.2g} | 100 | {fid['by']} |",
+        "| 0.5 |",
+        "1. `prune: {",
+        "| prune mid_block.resnets.0.conv1 | 0.4 |",
+        "trial: 17",
+        model.fingerprint(),
+        "`diffusers`: not written. diffusers' UNet2DModel cannot express",
+    ):
+        assert told in card, told
+    assert record["seed"] == 3 and record["images"] == 60
+
+
+def test_a_cost_that_changed_is_said() -> None:
+    def measured(**values: float) -> dict[str, dict[str, object]]:
+        return {name: {"value": value, "by": "a device"} for name, value in values.items()}
+
+    now, then = measured(size_mb=0.3, macs_g=0.02, latency_ms=11.0, fid=9.0), measured(size_mb=0.3, macs_g=0.01)
+    then |= {"latency_ms": {"value": 10.0, "by": "another one"}, "fid": {"value": 20.0, "by": ""}}
+    assert list(kept_costs(now, then, is_exact={"size_mb": True, "macs_g": True, "latency_ms": False})) == [
+        "as in the trial: size_mb 0.3",
+        "not as in the trial: macs_g 0.02, was 0.01: other channels were left in full training",
+        "latency_ms: 11, in the trial 10, on another one (+10 %)",
+    ]
+
+
+def test_two_processes_train_what_one_does(job: Path) -> None:
+    assert main(job, images=300, out=job / "one") == 0
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = python(*launcher, "-m", "trainers.full", job, "--images", "300", "--out", job / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model:") == 1
+    one, two = (files.load(job / name) for name in ("one", "two"))
+    assert one.spec == two.spec and one.fingerprint() != files.load(job / "teacher").fingerprint()
+    for name, tensor in one.net.state_dict().items():
+        torch.testing.assert_close(two.net.state_dict()[name], tensor, atol=2e-4, rtol=1e-3)
+    assert json.loads((job / "two" / "measurements.json").read_text())["processes"] == 2
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a class-conditional model and its script."""
+    network = Unet(image_size=8, image_channels=1, channels=(8, 16), norm_groups=4, classes=10)
+    files.save(build(network), tmp_path)
+    (tmp_path / "generate.py").write_text(generate_script(has_labels=True, has_latents=False))
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+def test_the_script_draws_the_class_that_is_asked_for(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainers.models.pictures import strip
+    from trainers.models.sampling import draw_uint8
+
+    monkeypatch.chdir(labelled)
+    done = python(labelled / "generate.py", 2, 5, 7)
+    assert done.returncode == 0, done.stderr
+    model = files.load(labelled)
+    drawn = (labelled / "generated.webp").read_bytes()
+    assert drawn == strip(draw_uint8(model, count=2, seed=5, label=7))
+    assert drawn != strip(draw_uint8(model, count=2, seed=5, label=3))
+
+
+@pytest.mark.parametrize("has_labels", [False, True])
+@pytest.mark.parametrize("has_latents", [False, True])
+def test_the_script_is_short_and_whole(has_labels: bool, has_latents: bool) -> None:
+    script = generate_script(has_labels=has_labels, has_latents=has_latents)
+    compile(script, "generate.py", "exec")
+    assert len(script.splitlines()) <= 20 and ("Autoencoder" in script) == has_latents
+
+
+def test_a_log_that_goes_on_forgets_what_came_after(tmp_path: Path) -> None:
+    log = TrainingLog.open(tmp_path, images=0)
+    for images in (100, 200, 300):
+        log.add(images, seconds=images / 10, loss=1.0, measured={}, strip=b"")
+    again = TrainingLog.open(tmp_path, images=200)
+    assert [line["images"] for line in again.lines] == [100, 200] and again.seconds == 20.0
+    assert TrainingLog.open(tmp_path, images=0).lines == [] and not (tmp_path / "samples").exists()
+
+
+def test_a_recipe_that_trains_nothing_is_carried_out_once(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job / "recipe.yaml").write_text(RECIPE.replace("  - distil", "  # - distil"))
+    interrupt_at(1, monkeypatch)
+    assert main(job) == 0
+    assert files.load(job / "model").spec.sampling_steps == 4 and not (job / "model" / "progress.jsonl").exists()
+
+
+def test_a_training_that_diverges_is_one_message(job: Path) -> None:
+    (job / "recipe.yaml").write_text(RECIPE.replace("0.002", "1.0e+30"))
+    with pytest.raises(UserError, match=r"Lower a learning_rate in .*recipe\.yaml, or export another trial"):
+        main(job)

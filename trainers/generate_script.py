@@ -1,0 +1,35 @@
+"""``generate.py`` of a model folder: a program that draws from the model beside it, with the package alone."""
+
+from __future__ import annotations
+
+_SCRIPT = '''\
+"""Draws images from the model beside this file, with the package slimfront: python generate.py [COUNT] [SEED]{label}"""
+
+import sys
+from pathlib import Path
+
+{imports}from trainers.models import files
+{more_imports}from trainers.models.pictures import strip
+from trainers.models.sampling import draw_uint8
+
+here = Path(__file__).resolve().parent
+asked = {{"count": 8, "seed": 0, **dict(zip(("count", "seed"{name}), map(int, sys.argv[1:])))}}
+model = files.load(here)
+{decoder}# uint8: count, channels, height, width
+images = draw_uint8(model, **asked{decode})
+Path("generated.webp").write_bytes(strip(images))
+print(f"{{len(images)}} images are in generated.webp")
+'''
+_OF_LABELS = {"label": " [LABEL]", "name": ', "label"'}
+_OF_LATENTS = {
+    "imports": "from trainers.data.pixels import to_uint8\n",
+    "more_imports": "from trainers.models.autoencoder import Autoencoder\n",
+    "decoder": 'decoder = Autoencoder.load(here / "decoder")\n',
+    "decode": ", decode=lambda latent: to_uint8(decoder.decode(latent))",
+}
+
+
+def generate_script(*, has_labels: bool, has_latents: bool) -> str:
+    """The program, in the words that such a model needs."""
+    words = dict.fromkeys((*_OF_LABELS, *_OF_LATENTS), "")
+    return _SCRIPT.format(**words | (_OF_LABELS if has_labels else {}) | (_OF_LATENTS if has_latents else {}))

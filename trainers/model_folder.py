@@ -1,0 +1,133 @@
+"""The folder of a model that was trained in full: all that it needs to be used, understood and made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.atomic import write_atomically
+from trainers.errors import UserError
+from trainers.job import FILE as JOB
+
+if TYPE_CHECKING:
+    from trainers.job import Job
+    from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
+
+RECORD = "measurements.json"
+_LINEAGE = "lineage.json"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder, and the exported one that the model was trained from.
+
+    Args:
+        path: Of the model.
+        job_path: Of the job.
+        job: What was trained.
+    """
+
+    path: Path
+    job_path: Path
+    job: Job
+
+    def key(self, images: int) -> str:
+        """What a training with so many images depends on, in twelve hexadecimal digits."""
+        recipe = (self.job_path / JOB).read_bytes()
+        return hashlib.sha256(recipe + f":{images}:{self.job.seed}".encode()).hexdigest()[:12]
+
+    def make(self) -> None:
+        """Make the folder, before anything is computed for it.
+
+        Raises:
+            UserError: when it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {self.path} ({error.strerror}). Give another --out.") from None
+
+    def record(self, training: str) -> dict[str, Any] | None:
+        """What a finished training kept, where it is the one with this key."""
+        found = _json(self.path / RECORD)
+        return dict(found) if found.get("training") == training else None
+
+    def trial(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the trial measured, by objective; empty for a recipe that is no trial's."""
+        measured: Mapping[str, Mapping[str, Any]] = _json(self.job_path / RECORD).get("measurements", {})
+        return measured
+
+    def write(self, model: DiffusionModel, run: Run, record: Mapping[str, Any]) -> None:
+        """Write model, decoder, samples, recipe and lineage, and last the record, which says that they are there."""
+        from trainers.models import files
+        from trainers.models.pictures import sample_strip
+
+        files.save(model, self.path)
+        if run.images.latents is not None:
+            run.images.latents.decoder.save(self.path / "decoder")
+        write_atomically(self.path / "samples.webp", sample_strip(model, run.images.decoded))
+        for name in (JOB, _LINEAGE):
+            if (self.job_path / name).is_file():
+                write_atomically(self.path / name, (self.job_path / name).read_bytes())
+        write_atomically(self.path / RECORD, json.dumps(record, indent=1).encode())
+
+    def write_for_others(self, model: DiffusionModel, run: Run, record: Mapping[str, Any]) -> list[str]:
+        """Write ``generate.py``, the folder for diffusers, the exchange formats and the card; one line for each."""
+        from trainers.generate_script import generate_script
+        from trainers.model_card import Card
+
+        script = generate_script(has_labels=model.spec.network.classes > 0, has_latents=run.images.latents is not None)
+        write_atomically(self.path / "generate.py", script.encode())
+        found = dict(self._for_others(model))
+        lineage = _json(self.path / _LINEAGE)
+        card = Card(
+            name=self.job.name,
+            model=model,
+            teacher=run.teacher.spec,
+            source=_origin(self.job, lineage),
+            images=run.images,
+            recipe=self.job.recipe.written(),
+            record=record,
+            trial=self.trial(),
+            lineage=lineage,
+            files={"generate.py": "draws images with the package alone", **found},
+        )
+        write_atomically(self.path / "model_card.md", card.text().encode())
+        return [f"{name}: {remark}" for name, remark in found.items()]
+
+    def _for_others(self, model: DiffusionModel) -> Iterator[tuple[str, str]]:
+        from trainers.models.diffusers_folder import save_for_diffusers
+        from trainers.models.exchange import save_for_exchange
+
+        try:
+            save_for_diffusers(model, self.path / "diffusers")
+        except UserError as reason:
+            shutil.rmtree(self.path / "diffusers", ignore_errors=True)
+            yield "diffusers", f"not written. {reason}"
+        else:
+            if model.spec.network.classes:
+                opener = 'UNet2DModel.from_pretrained(folder, subfolder="unet")'
+            else:
+                opener = f"DDIMPipeline.from_pretrained(folder), {model.spec.sampling_steps} inference steps"
+            yield "diffusers", f"for diffusers, {opener}; weights in float32"
+        yield from ((written.file, str(written)) for written in save_for_exchange(model, self.path))
+
+
+def _origin(job: Job, lineage: Mapping[str, Any]) -> str:
+    study = lineage.get("study")
+    return f"the study {study}" if study else str(job.teacher.source or "training by this recipe")
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    """The object in a file; empty where there is none, or a damaged one."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
