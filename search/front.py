@@ -142,6 +142,20 @@ def fits(values_NM: ArrayLike, maxima_M: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray((values_NM <= maxima_M).all(axis=1)) if len(values_NM) else np.zeros(0, dtype=bool)
 
 
+def best_first(values_NM: ArrayLike) -> NDArray[np.intp]:
+    """Row numbers by the first objective; ties by the other objectives, each relative to the largest seen, then summed.
+
+    >>> best_first([[2.0, 1.0], [1.0, 4.0], [1.0, 2.0]])
+    array([2, 1, 0])
+    """
+    values_NM = _points(values_NM)
+    if len(values_NM) == 0:
+        return np.zeros(0, dtype=np.intp)
+    largest_M = np.abs(values_NM).max(axis=0)
+    cost_N = (values_NM / np.where(largest_M > 0, largest_M, 1.0))[:, 1:].sum(axis=1)
+    return np.lexsort((cost_N, values_NM[:, 0]))
+
+
 def best_within(values_NM: ArrayLike, maxima_M: ArrayLike) -> Choice:
     """The points with the lowest first objective within the maxima (infinite: none), and the nearest miss.
 
@@ -155,7 +169,7 @@ def best_within(values_NM: ArrayLike, maxima_M: ArrayLike) -> Choice:
     is_fitting_N = fits(values_NM, maxima_M)
     excess_NM = _excess(values_NM, maxima_M)
     rank_N = np.empty(len(values_NM), dtype=int)
-    rank_N[_best_first(values_NM)] = np.arange(len(values_NM))
+    rank_N[best_first(values_NM)] = np.arange(len(values_NM))
     fitting = sorted(np.flatnonzero(is_fitting_N), key=lambda index: rank_N[index])
     aim = values_NM[fitting[0], 0] if fitting else np.inf
     misses = np.flatnonzero(~is_fitting_N & (values_NM[:, 0] < aim))
@@ -184,12 +198,6 @@ def _excess(values_NM: Array, maxima_M: Array) -> Array:
     is_bound_M = np.isfinite(maxima_M)
     scale_M = np.where(is_bound_M & (maxima_M != 0), np.abs(maxima_M), 1.0)
     return np.where(is_bound_M, (values_NM - maxima_M) / scale_M, 0.0).clip(min=0.0)
-
-
-def _best_first(values_NM: Array) -> NDArray[np.intp]:
-    largest_M = np.abs(values_NM).max(axis=0)
-    cost_N = (values_NM / np.where(largest_M > 0, largest_M, 1.0))[:, 1:].sum(axis=1)
-    return np.lexsort((cost_N, values_NM[:, 0]))
 
 
 def _width(values_NM: Array) -> int | None:

@@ -52,7 +52,7 @@ def front_json(study: Study, records: Sequence[Record], *, seconds: float) -> di
         ],
         "reference": reference,
         "limits": study.limits,
-        "hypervolume": round(_relative_volume(values_NM, bound_M), 6),
+        "hypervolume": round(relative_volume(values_NM, bound_M), 6),
         "teacher": study.teacher,
         "points": [_point(within[index], tied=others) for index, others in zip(front, tied, strict=True)],
         "knee": None if best is None else within[front[best]].number,
@@ -125,7 +125,7 @@ def _turned(values: Sequence[Mapping[str, float]], names: Sequence[str], goals: 
     return minimised(np.reshape([[row[name] for name in names] for row in values], (-1, len(names))), goals)
 
 
-def _relative_volume(values_NM: np.ndarray, bound_M: np.ndarray) -> float:
+def relative_volume(values_NM: np.ndarray, bound_M: np.ndarray) -> float:
     """Hypervolume of points divided by their limits; objectives that have no limit are left out."""
     has_limit_M = np.isfinite(bound_M) & (bound_M != 0)
     if not has_limit_M.any():

@@ -1,10 +1,12 @@
-"""The answer to a budget in the terminal: a table, what to make of it, and the command to paste next."""
+"""The answer to a budget, as plain data and in the terminal: a table, what to make of it, and the command to paste."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from search.report.candidate import short
 from search.report.number import number
@@ -14,44 +16,92 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.best import Answer
+    from search.insight.proposal import Proposal
     from search.views import PointView, StudyViews, TrialView
 
 _FEW = 6  # trials that a sentence names
 
 
-def show(views: StudyViews, answer: Answer, console: Console) -> None:
-    """Print the answer."""
+def show(views: StudyViews, answer: Answer, console: Console, *, written: Path | None = None) -> None:
+    """Print the answer; ``written`` is the file that has the proposed candidate."""
     roles = {"best": answer.best, "runner-up": answer.runner_up, "nearest miss": answer.nearest_miss}
+    _show(views, roles, console, sentences(views, answer, written=written))
+
+
+def show_knee(views: StudyViews, trial: TrialView, console: Console) -> None:
+    """Print the knee, why it is one and how to export it."""
+    from search.report.knee import knee_reason  # it says values as cards do, and these name trials as is done here
+
+    _show(views, {"knee": trial}, console, [knee_reason(views) or "", *_taking(views, trial)])
+
+
+def _show(views: StudyViews, roles: Mapping[str, TrialView | None], console: Console, lines: Iterable[str]) -> None:
     console.print(roles_table(views, roles))
     candidates = [f"Trial {trial.number}: {short(trial.candidate)}" for trial in roles.values() if trial]
-    for line in (*candidates, "", *sentences(views, answer)):
+    for line in (*candidates, "", *lines):
         # Neither wrapped nor styled: the last line is there to be pasted.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def sentences(views: StudyViews, answer: Answer) -> Iterable[str]:
-    """What the table does not say: ties, by how much the nearest misses, where the model lies, how to export it."""
-    learned, miss = views.learned.name, answer.nearest_miss
+def sentences(views: StudyViews, answer: Answer, *, written: Path | None = None) -> Iterable[str]:
+    """What the table does not say: ties, by how much the nearest misses, what was not tried, how to export it."""
+    judged, miss = _judged(views, answer), answer.nearest_miss
+    if answer.weighing is not None and answer.best is not None:
+        yield f"Lowest {answer.weighing.formula}: {number(answer.weighing.score(answer.best))}."
     if answer.best is None:
         assert miss is not None, "a study with a complete trial has a nearest one"
         yield f"No trial fits the budget. Nearest is trial {miss.number}: {_outside(answer)}."
+        yield from _proposed(views, answer, written)
         yield f"To take it: {export_command(views, miss)}"
         return
     if not answer.best.confirmed and len(views.eligible) < len(views.complete):
         yield (
             f"No trial that was measured again fits. Trial {answer.best.number} was measured once, during the search, "
-            f"so its {learned} may be luck."
+            f"so its {views.learned.name} may be luck."
         )
     if answer.tied:
         tied = listed([trial.number for trial in (answer.best, *answer.tied)])
         yield (
             f"Trials {tied} are tied at this sample count: "
-            f"their {learned} is within 2 combined standard errors of the best."
+            f"their {judged} is within 2 combined standard errors of the best."
         )
     if miss is not None:
-        yield f"Nearest miss: trial {miss.number} has a better {learned}, but {_outside(answer)}."
-    yield f"Folder: {views.folder / answer.best.path}"
-    yield f"Export: {export_command(views, answer.best)}"
+        yield f"Nearest miss: trial {miss.number} has a better {judged}, but {_outside(answer)}."
+    yield from _proposed(views, answer, written)
+    yield from _taking(views, answer.best)
+
+
+def expectation(views: StudyViews, proposal: Proposal) -> str:
+    """What is expected of a candidate that was not tried, in one line."""
+    ends = f"{number(proposal.low, digits=2)} to {number(proposal.high, digits=2)}"
+    learned = f"{views.learned.name} {number(proposal.expected)} (90 %: {ends})"
+    return ", ".join([learned, *(f"{name} {number(value)}" for name, value in proposal.costs.items())])
+
+
+def _judged(views: StudyViews, answer: Answer) -> str:
+    return "weighted sum" if answer.weighing else views.learned.name
+
+
+def _taking(views: StudyViews, trial: TrialView) -> list[str]:
+    return [f"Folder: {views.folder / trial.path}", f"Export: {export_command(views, trial)}"]
+
+
+def _proposed(views: StudyViews, answer: Answer, written: Path | None) -> Iterable[str]:
+    proposal = answer.proposal
+    if proposal is None:
+        return
+    yield f"Not tried, but predicted: {expectation(views, proposal)}, for {short(proposal.candidate)}."
+    if proposal.chance is not None:
+        than = f"trial {answer.best.number}" if answer.best else "the bound"
+        yield f"It is better than {than} with a probability of {100 * proposal.chance:.0f} %, says the study's model."
+    file = written or Path("candidate.yaml")
+    # A study keeps its folder's name, whatever its space is called.
+    where = f"{shlex.quote(str(views.folder / 'space.yaml'))} --name {shlex.quote(views.folder.resolve().name)}"
+    run = f"python -m search.run {where} --try {shlex.quote(str(file))}"
+    if written:
+        yield f"To try it: {run}"
+    else:
+        yield f"To try it: the same with --write-candidate {file}, then {run}"
 
 
 def listed(numbers: Sequence[int]) -> str:
@@ -68,6 +118,44 @@ def listed(numbers: Sequence[int]) -> str:
 def export_command(views: StudyViews, trial: PointView | TrialView) -> str:
     """The command that exports ``trial``, ready to paste."""
     return f"python -m search.export {shlex.quote(str(views.folder))} --trial {trial.number} --out my-student"
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """The answer as plain data; "trial" is None when nothing fits."""
+    miss = record(answer.nearest_miss)
+    return {
+        **(record(answer.best) or dict.fromkeys(("trial", "values", "stderr", "confirmed", "candidate", "path"))),
+        "runner_up": record(answer.runner_up),
+        "nearest_miss": miss and {**miss, "excess": dict(answer.excess)},
+        "tied": bool(answer.tied),
+        "tied_with": [trial.number for trial in answer.tied],
+        "max": dict(answer.maxima),
+        "min": dict(answer.minima),
+        "weighing": _weighed(answer),
+        "predicted": asdict(answer.proposal) if answer.proposal else None,
+    }
+
+
+def _weighed(answer: Answer) -> dict[str, Any] | None:
+    if answer.weighing is None:
+        return None
+    found = {"best": answer.best, "runner_up": answer.runner_up}
+    scores = {role: answer.weighing.score(trial) for role, trial in found.items() if trial is not None}
+    return {"weights": dict(answer.weighing.weights), "formula": answer.weighing.formula, "scores": scores}
+
+
+def record(trial: TrialView | None) -> dict[str, Any] | None:
+    """A trial as plain data."""
+    if trial is None:
+        return None
+    return {
+        "trial": trial.number,
+        "values": trial.counted,
+        "stderr": trial.counted_stderr,
+        "confirmed": bool(trial.confirmed),
+        "candidate": trial.candidate,
+        "path": trial.path,
+    }
 
 
 def _outside(answer: Answer) -> str:

@@ -1,31 +1,76 @@
-"""What the side panel shows of a trial: its pictures, values, candidate, folder and export command."""
+"""What the page knows of each trial: the table from which its script makes hover texts, cards and answers to a budget.
+
+One table for all figures keeps the page small: with ten thousand trials, texts for each would be most of it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
-from search.report.answer import export_command, listed
+from search.front import TIED_WITHIN, best_first, minimised
+from search.report.answer import listed
 from search.report.axes import title_of
 from search.report.candidate import answer, named
-from search.report.markup import Html, element, joined
+from search.report.markup import Html, element
 from search.report.number import number, with_error
+from search.report.table import largest_first
 from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
+STANDINGS = ("on the front", "dominated", "measured once", "stopped early")
 
-def cards(views: StudyViews, pictures: Mapping[str, str]) -> Html:
-    """One inert ``<template>`` per trial that can be chosen; the script clones it into the side panel."""
-    on_front = {point.trial for point in views.front.points}
-    others = [trial for trial in views.complete if trial.number not in on_front]
-    points: list[PointView | TrialView] = [*views.front.points, *others]
+
+def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any]:
+    """Of every trial with a value: where it stands, its values in full and as text, its candidate and its pictures.
+
+    Rows are trials in the order of their numbers, columns objectives with the learned one first. Answers that occur
+    often are kept once. Pictures of the front are left out: they are in its table.
+    """
+    objectives = [views.learned, *views.costs]
+    points = {point.trial: point for point in views.front.points}
     eligible = {trial.number for trial in views.eligible}
-    standing = {trial.number: "dominated" if trial.number in eligible else "measured once" for trial in others}
-    return joined(*[_card(views, point, pictures, standing.get(point.number, "on the front")) for point in points])
+    trials = sorted([*views.complete, *views.stopped], key=lambda trial: trial.number)
+    answers: dict[tuple[str, str, bool], int] = {}
+    candidates = [[answers.setdefault(one, len(answers)) for one in _answers(trial)] for trial in trials]
+
+    def standing(trial: TrialView) -> int:
+        if trial.state == "stopped":
+            return 3
+        return 0 if trial.number in points else 1 if trial.number in eligible else 2
+
+    return {
+        "folder": str(views.folder),
+        "objectives": [
+            {"name": item.name, "title": title_of(item), "unit": item.unit, "goal": item.goal} for item in objectives
+        ],
+        "standings": STANDINGS,
+        "tiedWithin": TIED_WITHIN,
+        "trials": [trial.number for trial in trials],
+        "standing": [standing(trial) for trial in trials],
+        "values": [[_finite(trial.counted.get(item.name)) for item in objectives] for trial in trials],
+        "errors": [trial.error(views.learned.name) for trial in trials],
+        "texts": [[_text(trial, item) for item in objectives] for trial in trials],
+        "answers": list(answers),
+        "candidates": candidates,
+        "first": {trial.number: values for trial in trials if (values := _first(objectives, trial))},
+        "reached": {trial.number: reached(views, trial) for trial in views.stopped},
+        "ties": {point.trial: said for point in points.values() if (said := tie(point))},
+        "pictures": {
+            trial.number: pictures[trial.path]
+            for trial in trials
+            if trial.path in pictures and trial.number not in points
+        },
+        "front": [point.trial for point in largest_first(views)],
+        "knee": views.front.knee,
+        # What a budget is asked of, each best first: who may be on the front, then all that are complete.
+        "orders": [_order(views, group) for group in _groups(views)],
+    }
 
 
 def objective_value(point: PointView | TrialView, objective: ObjectiveView) -> str:
     """The value with its error and unit."""
-    value = with_error(point.counted.get(objective.name), point.counted_stderr.get(objective.name))
-    return f"{value} {objective.unit}".rstrip()
+    return f"{_text(point, objective)} {objective.unit}".rstrip()
 
 
 def reached(views: StudyViews, trial: TrialView) -> str:
@@ -36,13 +81,6 @@ def reached(views: StudyViews, trial: TrialView) -> str:
     if not full:
         return f"{trial.images:,} images"
     return f"{trial.images:,} of {full:,} images ({100 * trial.images / full:.0f} %)"
-
-
-def first_measured(point: PointView | TrialView) -> dict[str, float | None]:
-    """What the search measured, of the objectives that were measured again since."""
-    if isinstance(point, PointView):
-        return point.first
-    return {name: point.values.get(name) for name in point.confirmed}
 
 
 def tie(point: PointView | TrialView) -> str | None:
@@ -60,34 +98,33 @@ def strip_image(who: str, source: str | None) -> Html:
     return element("img", class_="strip", src=source, alt=f"Images drawn by {who}, from the same noise as all others")
 
 
-def _card(views: StudyViews, point: PointView | TrialView, pictures: Mapping[str, str], standing: str) -> Html:
+def _text(point: PointView | TrialView, objective: ObjectiveView) -> str:
+    return with_error(point.counted.get(objective.name), point.counted_stderr.get(objective.name))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _answers(trial: TrialView) -> list[tuple[str, str, bool]]:
+    """Name, answer, and whether the answer speaks for itself."""
+    return [(name, answer(value), isinstance(value, str)) for name, value in named(trial.candidate).items()]
+
+
+def _first(objectives: list[ObjectiveView], trial: TrialView) -> dict[str, str]:
+    """What the search measured, of the objectives that were measured again since."""
+    return {title_of(item): number(trial.values.get(item.name)) for item in objectives if item.name in trial.confirmed}
+
+
+def _groups(views: StudyViews) -> list[list[TrialView]]:
+    if len(views.extractors) > 1 or not views.complete:
+        return []
+    return [views.eligible] if len(views.eligible) == len(views.complete) else [views.eligible, views.complete]
+
+
+def _order(views: StudyViews, trials: list[TrialView]) -> list[int]:
     objectives = [views.learned, *views.costs]
-    figures = {title_of(item): objective_value(point, item) for item in objectives}
-    first = first_measured(point)
-    figures |= {
-        f"{title_of(item)}, first measured": number(first[item.name]) for item in objectives if item.name in first
-    }
-    tied = tie(point)
-    return element(
-        "template",
-        element("h3", f"Trial {point.number}", *_badges(views, point, standing)),
-        strip_image(f"trial {point.number}", pictures.get(point.path)),
-        _definitions(figures),
-        element("p", tied, class_="quiet") if tied else None,
-        element("h4", "Candidate"),
-        _definitions({name: answer(value) for name, value in named(point.candidate).items()}),
-        element("h4", "Take it"),
-        element("code", export_command(views, point), class_="command", tabindex=0),
-        id=f"card-{point.number}",
+    values_NM = minimised(
+        [[trial.value(item.name) for item in objectives] for trial in trials], [item.goal for item in objectives]
     )
-
-
-def _badges(views: StudyViews, point: PointView | TrialView, standing: str) -> list[Html]:
-    badges = [element("span", standing, class_="badge")]
-    if point.number == views.front.knee:
-        badges.append(element("span", "knee", class_="badge knee"))
-    return badges
-
-
-def _definitions(pairs: Mapping[str, str]) -> Html:
-    return element("dl", *[element("div", element("dt", name), element("dd", value)) for name, value in pairs.items()])
+    return [trials[index].number for index in best_first(values_NM)]

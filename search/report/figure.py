@@ -17,19 +17,33 @@ from search.report.candidate import short
 from search.report.cards import objective_value, reached, tie
 from search.report.number import number
 from search.report.palette import LIGHT
-from search.report.plot import layout, line, ring
+from search.report.plot import layout, line, ring, thinned
 from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
 Figure = dict[str, Any]
 
+_MOST_BARS = 500
+
 
 def figures(views: StudyViews) -> list[Figure]:
-    """One figure per cost; with nothing but the learned objective, one against the trial's number."""
-    return [figure(views, cost) for cost in views.costs or [ObjectiveView(name="", title="Trial")]]
+    """One figure per cost, with hover texts; with nothing but the learned objective, one against the trial's number.
+
+    ``plotly.graph_objects.Figure`` takes each as it is.
+    """
+    texts = {trial.number: hover_text(views, trial) for trial in [*views.complete, *views.stopped]}
+    texts |= {point.trial: hover_text(views, point) for point in views.front.points}
+    drawn = bare_figures(views)
+    for trace in (trace for figure in drawn for trace in figure["data"] if "customdata" in trace):
+        trace["text"] = [texts[number] for number in trace["customdata"]]
+    return drawn
 
 
-def figure(views: StudyViews, cost: ObjectiveView) -> Figure:
-    """The learned objective against ``cost``; ``plotly.graph_objects.Figure`` takes it as it is."""
+def bare_figures(views: StudyViews) -> list[Figure]:
+    """The same without hover texts: the page's script makes them when it draws."""
+    return [_figure(views, cost) for cost in views.costs or [ObjectiveView(name="", title="Trial")]]
+
+
+def _figure(views: StudyViews, cost: ObjectiveView) -> Figure:
     learned = views.learned
     on_front = {point.trial for point in views.front.points}
     eligible = {trial.number for trial in views.eligible}
@@ -38,20 +52,20 @@ def figure(views: StudyViews, cost: ObjectiveView) -> Figure:
     stopped = [trial for trial in views.stopped if _is_placed(trial, cost) and _is_placed(trial, learned)]
     knee = [point for point in views.front.points if point.trial == views.front.knee]
     traces = [
-        _points(views, cost, dominated, role="dominated", symbol="circle-open", size=7),
-        _points(views, cost, once, role="once", symbol="square-open", size=7),
-        _points(views, cost, stopped, role="stopped", symbol="x-open", size=7, is_full=False),
-        _steps(views, cost),
+        _points(views, cost, thinned(dominated), role="dominated", symbol="circle-open", size=7),
+        _points(views, cost, thinned(once), role="once", symbol="square-open", size=7),
+        _points(views, cost, thinned(stopped), role="stopped", symbol="x-open", size=7),
+        line("steps", *steps_of(views, cost), shape="hv", width=1.6),
         _points(views, cost, views.front.points, role="front", symbol="circle", size=10),
         _points(views, cost, knee, role="knee", symbol="diamond-open", size=24, is_silent=True),
-        _teacher(views, cost),
+        teacher_of(views, cost),
         ring(),
     ]
     limits = views.front.limits
     full = [trace for trace in traces if trace["meta"] != "stopped"]
     shapes = [*_limit_line(limits.get(cost.name), "x"), *_limit_line(limits.get(learned.name), "y")]
     # What a small share measures lies far from full results: it is off until asked for, and then has its own axes.
-    meta = {"with_stopped": _axes(views, cost, traces)}
+    meta = {"with_stopped": _axes(views, cost, traces), "objectives": {"x": cost.name, "y": learned.name}}
     return {"data": traces, "layout": {**layout(_axes(views, cost, full), shapes=shapes), "meta": meta}}
 
 
@@ -67,43 +81,7 @@ def hover_text(views: StudyViews, point: PointView | TrialView) -> str:
     return "<br>".join([*lines, *(html.escape(line, quote=False) for line in wrapped)])
 
 
-def _points(
-    views: StudyViews,
-    cost: ObjectiveView,
-    points: Sequence[PointView | TrialView],
-    *,
-    role: str,
-    symbol: str,
-    size: int,
-    is_silent: bool = False,
-    is_full: bool = True,
-) -> dict[str, Any]:
-    name = views.learned.name
-    errors = [_error(point.counted_stderr, name) for point in points]
-    # A point that may be on the front by chance is hollow, with a dot.
-    tied = symbol + "-open-dot"
-    hover = {"hoverinfo": "skip"} if is_silent else {"hovertemplate": "%{text}<extra></extra>"}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "meta": role,
-        "x": [_at(point, cost) for point in points],
-        "y": [point.counted[name] for point in points],
-        # Only full results can be chosen.
-        "customdata": [point.number for point in points] if is_full else [],
-        "text": [] if is_silent else [hover_text(views, point) for point in points],
-        "error_y": {"array": errors, "visible": any(errors) and not is_silent, "width": 0, "thickness": 1.3},
-        "marker": {
-            "symbol": [tied if not is_silent and tie(point) else symbol for point in points] or symbol,
-            "size": size,
-            "color": LIGHT[role],
-            "line": {"width": 2 if is_silent else 1.3},
-        },
-        **hover,
-    }
-
-
-def _steps(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
+def steps_of(views: StudyViews, cost: ObjectiveView) -> tuple[list[float], list[float]]:
     """What a budget of this cost alone affords: the best so far, held until a better one."""
     sign = {"min": 1.0, "max": -1.0}
     name = views.learned.name
@@ -117,10 +95,11 @@ def _steps(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
         if not ys or sign[views.learned.goal] * (point.values[name] - ys[-1]) < 0:
             xs.append(_at(point, cost))
             ys.append(point.values[name])
-    return line("steps", xs, ys, shape="hv", width=1.6)
+    return xs, ys
 
 
-def _teacher(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
+def teacher_of(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
+    """The teacher's trace; empty where it was not measured."""
     teacher = views.front.teacher
     values = teacher.values if teacher else {}
     x, y = values.get(cost.name), values.get(views.learned.name)
@@ -140,13 +119,47 @@ def _teacher(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
     }
 
 
+def _points(
+    views: StudyViews,
+    cost: ObjectiveView,
+    points: Sequence[PointView | TrialView],
+    *,
+    role: str,
+    symbol: str,
+    size: int,
+    is_silent: bool = False,
+) -> dict[str, Any]:
+    name = views.learned.name
+    # Thousands of bars are a grey field, and seconds of drawing.
+    errors = [_error(point.counted_stderr, name) for point in points] if len(points) <= _MOST_BARS else []
+    # A point that may be on the front by chance is hollow, with a dot.
+    tied = symbol + "-open-dot"
+    hover = {"hoverinfo": "skip"} if is_silent else {"hovertemplate": "%{text}<extra></extra>"}
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "meta": role,
+        "x": [_at(point, cost) for point in points],
+        "y": [point.counted[name] for point in points],
+        "customdata": [point.number for point in points],
+        "error_y": {"array": errors, "visible": any(errors) and not is_silent, "width": 0, "thickness": 1.3},
+        "marker": {
+            "symbol": [tied if not is_silent and tie(point) else symbol for point in points] or symbol,
+            "size": size,
+            "color": LIGHT[role],
+            "line": {"width": 2 if is_silent else 1.3},
+        },
+        **hover,
+    }
+
+
 def _limit_line(limit: float | None, side: str) -> list[dict[str, Any]]:
     if limit is None:
         return []
     across = {"x": {"xref": "x", "yref": "paper", "x0": limit, "x1": limit, "y0": 0, "y1": 1}}
     along = {"y": {"xref": "paper", "yref": "y", "x0": 0, "x1": 1, "y0": limit, "y1": limit}}
     style = {"dash": "dash", "width": 1.4, "color": LIGHT["limit"]}
-    return [{"type": "line", "layer": "below", "line": style, **(across | along)[side]}]
+    return [{"type": "line", "name": "limit", "layer": "below", "line": style, **(across | along)[side]}]
 
 
 def _at(point: PointView | TrialView, cost: ObjectiveView) -> float:

@@ -9,10 +9,10 @@ from typing import Any
 
 from search.rank_fidelity import RungFidelity, described
 from search.report.axes import axis, title_of
+from search.report.figure import Figure
 from search.report.markup import Html, element, joined
-from search.report.number import number
 from search.report.palette import LIGHT
-from search.report.plot import layout, line, ring
+from search.report.plot import layout, line, ring, thinned
 from search.views import StudyViews, TrialView
 
 _SYMBOLS = (("circle", "●"), ("square", "■"), ("triangle-up", "▲"), ("diamond", "◆"))
@@ -48,11 +48,11 @@ def foretelling(views: StudyViews, *, figure: int) -> Html | None:
     )
 
 
-def foretelling_figure(views: StudyViews) -> dict[str, Any] | None:
-    """Values at each share against final ones; None where no trial has both."""
+def foretelling_figures(views: StudyViews) -> list[Figure]:
+    """One figure, values at each share against final ones; none where no trial has both."""
     traces = [_points(views, place, row) for place, row in _drawn(views)]
     if not traces:
-        return None
+        return []
     learned = views.learned
     xs, ys = ([value for trace in traces for value in trace[key]] for key in "xy")
     ends = [min(xs + ys) / 2, max(xs + ys) * 2]
@@ -61,7 +61,7 @@ def foretelling_figure(views: StudyViews) -> dict[str, Any] | None:
         "xaxis": axis(replace(learned, title=titles[0]), xs, limit=None),
         "yaxis": axis(replace(learned, title=titles[1]), ys, limit=None),
     }
-    return {"data": [line("same", ends, ends, dash="dot", width=1.2), *traces, ring()], "layout": layout(axes)}
+    return [{"data": [line("same", ends, ends, dash="dot", width=1.2), *traces, ring()], "layout": layout(axes)}]
 
 
 def _legend(views: StudyViews) -> Html:
@@ -99,7 +99,7 @@ def _placed(value: float | None) -> float | None:
 
 
 def _points(views: StudyViews, place: int, row: RungFidelity) -> dict[str, Any]:
-    pairs, role = _pairs(views, row), _role(place)
+    pairs, role = thinned(_pairs(views, row)), _role(place)
     return {
         "type": "scatter",
         "mode": "markers",
@@ -107,9 +107,8 @@ def _points(views: StudyViews, place: int, row: RungFidelity) -> dict[str, Any]:
         "x": [low for _, low, _ in pairs],
         "y": [final for _, _, final in pairs],
         "customdata": [trial.number for trial, _, _ in pairs],
-        "text": [_hover_text(views, row, *pair) for pair in pairs],
         "marker": {"symbol": _symbol(place)[0], "size": 9, "color": LIGHT[role], "line": {"width": 1}},
-        "hovertemplate": "%{text}<extra></extra>",
+        "hovertemplate": _hover_template(views, row),
     }
 
 
@@ -121,10 +120,11 @@ def _symbol(place: int) -> tuple[str, str]:
     return _SYMBOLS[place % len(_SYMBOLS)]
 
 
-def _hover_text(views: StudyViews, row: RungFidelity, trial: TrialView, low: float, final: float) -> str:
-    title = html.escape(title_of(views.learned), quote=False)
-    at_share, at_end = (f"{number(value)} {views.learned.unit}".rstrip() for value in (low, final))
+def _hover_template(views: StudyViews, row: RungFidelity) -> str:
+    """Of all points at once: plotly fills in trial and values. A title's own braces would be read as such a place."""
+    title = html.escape(title_of(views.learned), quote=False).replace("%{", "{")
+    unit = html.escape(views.learned.unit, quote=False).replace("%{", "{")
     return (
-        f"<b>Trial {trial.number}</b><br>{title} at {row.images:,} images: {html.escape(at_share, quote=False)}"
-        f"<br>at {row.full_images:,} images: {html.escape(at_end, quote=False)}"
+        f"<b>Trial %{{customdata}}</b><br>{title} at {row.images:,} images: %{{x:.3~r}} {unit}"
+        f"<br>at {row.full_images:,} images: %{{y:.3~r}} {unit}<extra></extra>"
     )

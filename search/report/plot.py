@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from search.report.palette import LIGHT
+
+T = TypeVar("T")
+MOST_POINTS = 1_500
 
 
 def layout(axes: Mapping[str, Mapping[str, Any]], *, shapes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -19,6 +22,15 @@ def layout(axes: Mapping[str, Mapping[str, Any]], *, shapes: Sequence[Mapping[st
         "hoverlabel": {"align": "left"},
         "height": 340,
     }
+
+
+def thinned(items: Sequence[T]) -> Sequence[T]:
+    """At most ``MOST_POINTS`` of them, evenly: more are a grey field, and seconds of drawing.
+
+    >>> len(thinned(range(1_500))), thinned(range(4_000))[:4]
+    (1500, range(0, 12, 3))
+    """
+    return items[:: -(-len(items) // MOST_POINTS) or 1]
 
 
 def ring() -> dict[str, Any]:

@@ -12,10 +12,10 @@ from search.report.cards import reached, strip_image, tie
 from search.report.markup import Html, element, joined
 from search.report.number import duration, number, with_error
 from search.report.table import largest_first
-from search.views import StudyViews, TrialView
+from search.report.tabular import amount, folded_table, row, table
+from search.views import Shortfall, StudyViews, TrialView
 
 _STATES = ("complete", "stopped", "failed", "rejected")
-_FEW = 12  # rows of a table that are shown without being asked for
 
 
 def state(views: StudyViews) -> Html:
@@ -92,8 +92,8 @@ def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | No
             element("code", point.path),
         ]
         # Rows are reached by Tab: the script chooses the focused one.
-        rows.append(_row(headings, cells, tabindex=0, data_trial=point.trial, aria_selected="false"))
-    return _table(headings, rows, class_="front")
+        rows.append(row(headings, cells, tabindex=0, data_trial=point.trial, aria_selected="false"))
+    return table(headings, rows, class_="front")
 
 
 def stopped_early(views: StudyViews) -> Html | None:
@@ -103,19 +103,16 @@ def stopped_early(views: StudyViews) -> Html | None:
     learned = views.learned
     headings = ["Trial", "Trained to", f"{with_unit(learned)} there", "Reason", "Candidate"]
     rows = [
-        _row(
-            headings,
-            [
-                str(trial.number),
-                reached(views, trial),
-                with_error(trial.values.get(learned.name), trial.stderr.get(learned.name)),
-                trial.reason or "no reason kept",
-                short(trial.candidate),
-            ],
-        )
+        [
+            str(trial.number),
+            reached(views, trial),
+            with_error(trial.values.get(learned.name), trial.stderr.get(learned.name)),
+            trial.reason or "no reason kept",
+            short(trial.candidate),
+        ]
         for trial in views.stopped
     ]
-    return _folded(f"Stopped early ({len(rows)})", _table(headings, rows), is_open=len(rows) <= _FEW)
+    return folded_table("Stopped early", headings, rows)
 
 
 def troubles(views: StudyViews) -> Html | None:
@@ -126,25 +123,26 @@ def troubles(views: StudyViews) -> Html | None:
     headings = ["Trial", "State", "Reason", "Candidate"]
     order = sorted(ended, key=lambda trial: (_STATES.index(trial.state), trial.number))
     rows = [
-        _row(headings, [str(trial.number), trial.state, trial.reason or "no reason kept", short(trial.candidate)])
-        for trial in order
+        [str(trial.number), trial.state, trial.reason or "no reason kept", short(trial.candidate)] for trial in order
     ]
-    return _folded(f"Trials without a result ({len(ended)})", _table(headings, rows), is_open=len(rows) <= _FEW)
+    return folded_table("Trials without a result", headings, rows)
 
 
 def shortfalls(views: StudyViews) -> Html | None:
-    """Requests met only in part."""
-    trials: dict[tuple[str, ...], list[int]] = {}
+    """Requests met only in part: how often each, and where by the most."""
+    found: dict[tuple[str, str], list[tuple[int, Shortfall]]] = {}
     for trial in views.trials:
         for item in trial.achieved:
             if item.asked != item.achieved:
-                what = (item.what, _amount(item.asked), _amount(item.achieved), item.note)
-                trials.setdefault(what, []).append(trial.number)
-    if not trials:
+                found.setdefault((item.what, item.note), []).append((trial.number, item))
+    if not found:
         return None
-    headings = ["What", "Asked", "Achieved", "Why", "In trials"]
-    rows = [_row(headings, [*what, ", ".join(map(str, numbers))]) for what, numbers in sorted(trials.items())]
-    return _folded(f"Asked against achieved ({len(rows)})", _table(headings, rows), is_open=len(rows) <= _FEW)
+    headings = ["What", "Trials", "By the most: asked", "Achieved", "In trial", "Why"]
+    rows = []
+    for (what, note), items in sorted(found.items()):
+        worst, item = max(items, key=lambda pair: _gap(pair[1]))
+        rows.append([what, f"{len(items):,}", amount(item.asked), amount(item.achieved), str(worst), note])
+    return folded_table("Asked against achieved", headings, rows)
 
 
 def nothing_yet(views: StudyViews) -> Html:
@@ -167,27 +165,13 @@ def _teacher_row(views: StudyViews, picture: str | None) -> Html:
     headings = ["Trial", "Pictures", *map(with_unit, objectives), "Candidate", "Folder"]
     figures = [with_error(teacher.values.get(item.name), teacher.stderr.get(item.name)) for item in objectives]
     cells = [element("b", "Teacher"), strip_image("the teacher", picture), *figures, "what all trials start from", ""]
-    return _row(headings, cells, class_="teacher")
-
-
-def _row(headings: list[str], cells: list[str], **attributes: str | int | None) -> Html:
-    # On a phone a row becomes a card, and each cell carries its heading itself.
-    labelled = [element("td", cell, data_label=label) for label, cell in zip(headings, cells, strict=True)]
-    return element("tr", *labelled, **attributes)
-
-
-def _table(headings: list[str], rows: list[Html], *, class_: str | None = None) -> Html:
-    head = element("thead", element("tr", *[element("th", heading, scope="col") for heading in headings]))
-    return element("div", element("table", head, element("tbody", *rows), class_=class_), class_="scroll")
-
-
-def _folded(title: str, content: Html, *, is_open: bool) -> Html:
-    return element("details", element("summary", title), content, open=is_open)
+    return row(headings, cells, class_="teacher")
 
 
 def _tile(name: str, value: str, note: str) -> Html:
     return element("div", element("dt", name), element("dd", value), element("dd", note, class_="quiet"))
 
 
-def _amount(value: object) -> str:
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+def _gap(item: Shortfall) -> float:
+    is_number = all(isinstance(value, int | float) for value in (item.asked, item.achieved))
+    return abs(item.asked - item.achieved) if is_number else 0.0

@@ -44,17 +44,19 @@ dl, dd { margin: 0; }
 .legend .front, .legend .steps { color: var(--front); } .legend .dominated { color: var(--dominated); }
 .legend .knee { color: var(--knee); } .legend .teacher { color: var(--teacher); }
 .legend .once { color: var(--once); } .legend .stopped { color: var(--stopped); }
-.legend .limit { color: var(--limit); } .legend .same { color: var(--same); }
+.legend .limit { color: var(--limit); } .legend .budget { color: var(--budget); }
+.legend .chosen { color: var(--chosen); } .legend .same { color: var(--same); }
 .legend .share0 { color: var(--share0); } .legend .share1 { color: var(--share1); }
 .legend .share2 { color: var(--share2); } .legend .share3 { color: var(--share3); }
 .legend button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
-  text-decoration: underline dotted; text-underline-offset: 3px; }
+  text-align: left; text-decoration: underline dotted; text-underline-offset: 3px; }
 .legend button::after { content: ": hide"; } .legend button[aria-pressed=false]::after { content: ": show"; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 14px 24px; }
 .panel { min-width: 0; height: 340px; overflow: hidden; }
 .panel .modebar { opacity: 0; transition: opacity .15s; }
 .panel:hover .modebar, .panel:focus-within .modebar { opacity: 1; }
 .panels .panel:first-child { grid-column: 1 / -1; }
+.panels.even .panel:first-child { grid-column: auto; } .panels.even .panel { height: 280px; }
 .foretell { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 14px 32px; }
 .foretell div > ul:not(.legend) { margin: 0 0 12px; padding-left: 18px; }
 .foretell div > ul:not(.legend) li + li { margin-top: 6px; }
@@ -71,6 +73,43 @@ aside dd { flex: none; max-width: 62%; text-align: right; font-variant-numeric: 
 aside .strip { margin-bottom: 12px; }
 .command { display: block; padding: 8px 10px; border: 1px solid var(--line); border-radius: 6px;
   background: var(--page); user-select: all; }
+.copied { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 6px; align-items: start; margin-top: 6px; }
+.copied pre { margin: 0; max-height: 420px; overflow: auto; }
+pre { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+.copy { font: inherit; font-size: 12px; padding: 7px 9px; border: 1px solid var(--line); border-radius: 6px;
+  cursor: pointer; background: var(--page); color: var(--muted); }
+figure { margin: 0 0 8px; }
+figcaption { font-size: 12px; color: var(--muted); margin-bottom: 2px; }
+.asking { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 16px 40px; }
+#budget h2 { margin-top: 28px; }
+.slider { display: grid; grid-template-columns: minmax(0, 1fr) 132px; gap: 0 14px; align-items: center;
+  padding: 4px 0; }
+.slider label { grid-column: 1 / -1; font-size: 13px; color: var(--muted); }
+.slider > input { width: 100%; margin: 0; accent-color: var(--budget); }
+.slider > span { display: flex; gap: 6px; align-items: baseline; }
+.slider input[type=number] { font: inherit; font-size: 14px; width: 92px; padding: 2px 6px; color: var(--text);
+  background: var(--page); border: 1px solid var(--line); border-radius: 6px; font-variant-numeric: tabular-nums; }
+.unit { font-size: 13px; color: var(--muted); }
+#answer { display: grid; gap: 8px; align-content: start; }
+#answer p { margin: 0; }
+.option { display: flex; flex-wrap: wrap; gap: 0 10px; font: inherit; font-size: 14px; color: inherit; text-align: left;
+  padding: 7px 12px; background: var(--surface); border: 1px solid var(--line); border-radius: 8px; cursor: pointer; }
+.option .role { min-width: 86px; color: var(--muted); } .option .quiet, .option .note { flex-basis: 100%; }
+.option .note { font-size: 13px; } .option:first-child { border-color: var(--budget); }
+.film { display: flex; gap: 10px; overflow-x: auto; padding: 4px 2px 10px; margin-bottom: 12px; }
+.film button { flex: 0 0 176px; display: grid; gap: 1px; font: inherit; font-size: 12.5px; text-align: left;
+  cursor: pointer; color: inherit; background: none; border: 1px solid var(--line); border-radius: 8px; padding: 7px; }
+.film button[aria-pressed=true] { border-color: var(--chosen); box-shadow: inset 0 0 0 1px var(--chosen); }
+.film img { width: 100%; height: 40px; object-fit: cover; object-position: left; image-rendering: pixelated;
+  border-radius: 3px; background: #000; margin-bottom: 4px; }
+.film span { color: var(--muted); font-variant-numeric: tabular-nums; }
+.halves { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 32px; }
+.part details { margin-top: 14px; padding-top: 10px; } .part summary { font-size: 14px; }
+.spent { max-width: 860px; } .spent td:nth-child(3) { width: 40%; }
+.track { display: inline-block; width: calc(100% - 72px); margin-left: 10px; vertical-align: middle; }
+.spent td:nth-child(3) > span:first-child { display: inline-block; width: 56px; text-align: right; }
+.bar { display: block; height: 10px; border-radius: 2px; background: var(--front); }
 .scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; }
 th { text-align: left; font-size: 12.5px; font-weight: 600; color: var(--muted); white-space: nowrap; }
@@ -78,6 +117,10 @@ th, td { padding: 9px 14px 9px 0; vertical-align: middle; border-bottom: 1px sol
 th:first-child, td:first-child { padding-left: 10px; }
 td { font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 td[data-label=State] { white-space: nowrap; }
+.overlaid .share0, .overlaid .share1, .overlaid .share2, .overlaid .share3 { font-size: 12px; }
+.overlaid .share0 { color: var(--share0); } .overlaid .share1 { color: var(--share1); }
+.overlaid .share2 { color: var(--share2); } .overlaid .share3 { color: var(--share3); }
+.overlaid td:nth-child(2) { width: 270px; min-width: 200px; } .overlaid td:last-child { color: var(--muted); }
 .front td:not(:nth-last-child(-n+2)) { white-space: nowrap; }
 .front td:nth-child(2) { width: 270px; min-width: 200px; }
 .front td:nth-last-child(2) { min-width: 240px; font-size: 13px; color: var(--muted); }
@@ -92,7 +135,7 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
   margin: 20px 0; }
 .empty { border-color: var(--front); }
 @media (max-width: 980px) {
-  .explore, .foretell { grid-template-columns: minmax(0, 1fr); }
+  .explore, .foretell, .asking, .halves { grid-template-columns: minmax(0, 1fr); }
   aside { position: static; max-height: none; }
 }
 @media (max-width: 640px) {
@@ -112,10 +155,12 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
   aside { position: sticky; bottom: 0; top: auto; max-height: 36vh; padding: 12px 16px; margin: 0 -16px;
     border-radius: 12px 12px 0 0; border-width: 1px 0; box-shadow: 0 -6px 18px rgb(0 0 0 / .10); z-index: 2; }
   .front td { white-space: normal !important; }
-  td::before { content: attr(data-label); color: var(--muted); flex: none; text-align: left; }
+  td::before { content: attr(data-label); color: var(--muted); flex: 0 1 auto; max-width: 58%;
+    text-align: left; }
   .front td:nth-child(2)::before, td:empty::before { content: none; }
   tr[aria-selected=true] td:first-child { box-shadow: none; }
   tr[aria-selected=true] { box-shadow: inset 3px 0 var(--front); }
 }
-@media print { .explore { display: block; } aside { display: none; } .panel, tr { break-inside: avoid; } }
+@media print { .explore { display: block; } aside, .film, .copy, .sliders { display: none; }
+  .panel, tr { break-inside: avoid; } }
 """

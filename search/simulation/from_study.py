@@ -32,8 +32,6 @@ def stand_in(views: StudyViews) -> StandIn:
     Raises:
         UserError: when too few trials are complete, nothing has a limit, or ``space.yaml`` is missing.
     """
-    from search._knob_distributions import distribution
-    from search.samplers._knob_space import KnobSpace
     from search.space import Space
 
     _check(views)
@@ -44,14 +42,10 @@ def stand_in(views: StudyViews) -> StandIn:
             f"{views.folder}: no trial is within its limits on what is known before training, as computed now, so "
             "nothing could be searched. Run the space again under another --name."
         )
-    generator = Random(0)
-    knobs = KnobSpace.seen(
-        {knob.path: distribution(knob) for knob in space.knobs},
-        [space.random_candidate(generator) for _ in range(_RANDOM)],
-    )
+    knobs = knob_space(space)
     predicted = costs.foresight.costs(costs.foresight.teacher)
     seen = {
-        item.name: list(_seen(views, item.name, space.budget.images))
+        item.name: list(seen_of(views, item.name, space.budget.images))
         for item in views.front.objectives
         if item.name not in predicted
     }
@@ -79,6 +73,33 @@ def stand_in(views: StudyViews) -> StandIn:
         sign=sign,
         workers=_workers(views),
     )
+
+
+def knob_space(space: Space) -> KnobSpace:
+    """The knobs of a space as a process measures distance between them."""
+    from search._knob_distributions import distribution
+    from search.samplers._knob_space import KnobSpace
+
+    generator = Random(0)
+    return KnobSpace.seen(
+        {knob.path: distribution(knob) for knob in space.knobs},
+        [space.random_candidate(generator) for _ in range(_RANDOM)],
+    )
+
+
+def seen_of(views: StudyViews, name: str, images: int) -> Iterator[Seen]:
+    """All measurements of an objective; those of stopped trials and on the way with their shares of ``images``."""
+    for trial in views.trials:
+        if trial.state not in ("complete", "stopped"):
+            continue
+        reached = {rung.images: rung.values.get(name) for rung in trial.rungs}
+        if trial.state == "stopped" and trial.images:
+            reached.setdefault(trial.images, trial.values.get(name))
+        for seen, value in reached.items():
+            if value is not None and math.isfinite(value) and seen < images:
+                yield Seen(trial=trial.number, candidate=trial.candidate, value=value, share=seen / images)
+        if trial.state == "complete":
+            yield Seen(trial=trial.number, candidate=trial.candidate, value=measured(trial)[name])
 
 
 def _check(views: StudyViews) -> None:
@@ -120,21 +141,6 @@ def _known_costs(views: StudyViews, space: Space) -> KnownCosts:
                 ratios.setdefault(name, []).append(measured(trial)[name] / value)
     corrections = {name: float(np.median(found)) for name, found in ratios.items()}
     return KnownCosts(foresight=foresight, corrections=corrections, limits=views.front.limits)
-
-
-def _seen(views: StudyViews, name: str, images: int) -> Iterator[Seen]:
-    """All measurements of an objective; those of stopped trials and on the way with their shares."""
-    for trial in views.trials:
-        if trial.state not in ("complete", "stopped"):
-            continue
-        reached = {rung.images: rung.values.get(name) for rung in trial.rungs}
-        if trial.state == "stopped" and trial.images:
-            reached.setdefault(trial.images, trial.values.get(name))
-        for seen, value in reached.items():
-            if value is not None and math.isfinite(value) and seen < images:
-                yield Seen(trial=trial.number, candidate=trial.candidate, value=value, share=seen / images)
-        if trial.state == "complete":
-            yield Seen(trial=trial.number, candidate=trial.candidate, value=measured(trial)[name])
 
 
 def _changes(

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from search.best import best
+from search.best import best, main, with_proposal
+from search.by_hand import read_candidates
 from search.report.table import front_table
+from search.space import Space
 from search.views import StudyViews
+from tests.search.insight_study import known_study
 from tests.search.study_folder import OBJECTIVES, study_folder, trial, write_views
 from trainers.errors import UserError
 
@@ -142,6 +145,119 @@ def test_command_ends_with_the_export_command(folder):
     assert done.stdout.splitlines()[-1] == f"Export: python -m search.export {folder} --trial 1 --out my-student"
     assert "tied at this sample count" in done.stdout
     assert "size_mb is 10 % above 1" in done.stdout
+
+
+def test_lowest_weighted_sum_wins_whatever_the_units(folder):
+    views = StudyViews.open(folder)
+    limits = {"fid": 60.0, "size_mb": 1.5}
+    assert {name: views.front.limits[name] for name in limits} == limits
+    for weights, expected in (({"fid": 1, "size_mb": 0.1}, 3), ({"fid": 1.0, "size_mb": 1.0}, 2), ({"fid": 3.0}, 3)):
+        sums = {
+            found.number: sum(weight * found.value(name) / limits[name] for name, weight in weights.items())
+            for found in views.complete
+        }
+        answer = best(views, {}, weights=weights)
+        assert answer.best.number == expected == min(sums, key=sums.get)
+        assert answer.runner_up.number == sorted(sums, key=sums.get)[1]
+        assert answer.weighing.score(answer.best) == pytest.approx(sums[expected])
+    assert numbers(best(views, {"size_mb": 1.0}, weights={"fid": 1.0}))[0] == 1
+
+
+def test_tied_by_the_error_of_the_weighted_sum(tmp_path):
+    records = [
+        trial(0, fid=30.0, size_mb=0.5, stderr={"fid": 0.5}),
+        trial(1, fid=30.0, size_mb=0.52, stderr={"fid": 0.5}),
+        trial(2, fid=30.0, size_mb=0.6, stderr={"fid": 0.5}),
+    ]
+    views = StudyViews.open(write_views(tmp_path / "study", records))
+    # 2 errors are 2 x hypot(0.5, 0.5) / 60 = 0.0236; 0.02 MB are 0.0133 of their limit, 0.1 MB are 0.067.
+    assert [found.number for found in best(views, {}, weights={"fid": 1.0, "size_mb": 1.0}).tied] == [1]
+
+
+def test_what_is_to_be_large_is_subtracted(tmp_path):
+    objectives = [*OBJECTIVES[:2], {"name": "inception_score", "goal": "max", "title": "Inception score"}]
+    records = [trial(0, fid=25.0), trial(1, fid=25.5)]
+    for record, score in zip(records, (3.0, 4.5), strict=True):
+        record["values"]["inception_score"] = score
+    teacher = {"values": {"inception_score": 5.0}}
+    views = StudyViews.open(write_views(tmp_path / "study", records, objectives=objectives, teacher=teacher))
+    answer = best(views, {}, weights={"fid": 2.0, "inception_score": 1.0})
+    assert answer.weighing.formula == "2 x fid / 60 - inception_score / 5"
+    assert answer.best.number == 1
+    assert answer.weighing.score(answer.best) == pytest.approx(2 * 25.5 / 60 - 4.5 / 5)
+
+
+def test_command_says_what_it_weighed(folder):
+    done = run(folder, "--weight", "fid=1", "--weight", "size_mb=2")
+    assert "Lowest fid / 60 + 2 x size_mb / 1.5: " in done.stdout
+    told = json.loads(run(folder, "--weight", "fid=1", "--weight", "size_mb=2", "--json").stdout)
+    assert told["weighing"]["weights"] == {"fid": 1.0, "size_mb": 2.0}
+    assert told["weighing"]["scores"]["best"] == pytest.approx(31.0 / 60 + 2 * 0.8 / 1.5)
+    assert told["trial"] == 2
+
+
+def test_knee_comes_with_its_reason(folder):
+    views = StudyViews.open(folder)
+    done = run(folder, "--knee")
+    assert f"Trial {views.front.knee} is the knee" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(f"--trial {views.front.knee} --out my-student")
+    told = json.loads(run(folder, "--knee", "--json").stdout)
+    assert told["trial"] == views.front.knee and told["reason"].startswith(f"Trial {views.front.knee} is the knee")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weight", "sise_mb=1"], "unknown objective 'sise_mb'"),
+        (["--weight", "fid=0"], "must be a positive number"),
+        (["--weight", "fid"], "is not OBJECTIVE=NUMBER"),
+        (["--knee", "--max", "size_mb=1"], "--knee goes with no budget"),
+        (["--weight", "fid=1", "--write-candidate", "x.yaml"], "goes with a budget"),
+        (["--max", "size_mb=1", "--write-candidate", "x.yaml"], "knows no candidate to try"),
+    ],
+)
+def test_bad_requests_are_one_message(folder, arguments, message):
+    done = run(folder, *arguments)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert not (ROOT / "x.yaml").exists()
+
+
+def test_study_without_a_knee_says_so(tmp_path):
+    done = run(write_views(tmp_path / "study", [trial(0, fid=70.0)]), "--knee")
+    assert done.returncode == 2 and "has no knee" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A study whose trials are all larger than 0.1 MB, and from which others can be foretold."""
+    folder = tmp_path_factory.mktemp("known") / "known"
+    return known_study(folder, trials=24, is_within=lambda values: values["size_mb"] > 0.1)
+
+
+def test_where_nothing_fits_a_candidate_is_predicted_and_written(known, tmp_path, capsys):
+    file = tmp_path / "candidate.yaml"
+    assert main(known.folder, maxima=["size_mb=0.1"], write_candidate=file) == 0
+    said = capsys.readouterr().out
+    assert "No trial fits the budget" in said and "Not tried, but predicted: fid " in said
+    space = known.folder / "space.yaml"
+    assert f"To try it: python -m search.run {space} --name known --try {file}" in said
+    main(known.folder, maxima=["size_mb=0.1"], json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["trial"] is None and told["predicted"]["costs"]["size_mb"] <= 0.1
+    assert read_candidates([file], Space.read(space)) == [told["predicted"]["candidate"]]
+
+
+def test_without_a_budget_the_model_is_not_asked(known, capsys):
+    main(known.folder, json=True)
+    assert json.loads(capsys.readouterr().out)["predicted"] is None
+
+
+def test_only_a_probably_better_candidate_is_named_unasked(known):
+    answer = best(known, {"latency_ms": 40.0})
+    asked = with_proposal(known, answer, least_chance=0.0).proposal
+    assert asked is not None
+    assert with_proposal(known, answer, least_chance=asked.chance + 0.001).proposal is None
+    assert with_proposal(known, answer, least_chance=asked.chance - 0.001).proposal == asked
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+"""Of the page's script: draws the figures in the colours of the theme, and lights a chosen trial in all of them."""
+
+FIGURES = """
+  const page = read("figures");
+  const panels = [...document.querySelectorAll("[data-figure]")];
+  const figureOf = (panel) => page.figures[panel.dataset.figure];
+  const rows = new Map([...document.querySelectorAll("tr[data-trial]")].map((row) => [Number(row.dataset.trial), row]));
+  const narrow = matchMedia("(max-width: 640px)");
+  const switches = [...document.querySelectorAll("[data-role]")];
+  let pinned = page.chosen;
+  let shown = null;
+
+  const colour = (role) => getComputedStyle(document.documentElement).getPropertyValue("--" + role).trim();
+
+  const isOn = (role) => {
+    const control = switches.find((found) => found.dataset.role === role);
+    return !control || control.ariaPressed === "true";
+  };
+
+  const coloured = (trace) => {
+    const own = colour(trace.meta);
+    const marker = trace.marker && { ...trace.marker, color: own, line: { ...trace.marker.line, color: own } };
+    if (marker && /^(front|teacher|share)/.test(trace.meta)) marker.line.color = colour("page");
+    const isTold = study && trace.customdata && /%\\{text\\}/.test(trace.hovertemplate) && !trace.text?.length;
+    return {
+      ...trace,
+      visible: isOn(trace.meta),
+      ...(isTold && { text: trace.customdata.map((trial) => (trial === null ? "" : hoverText(trial))) }),
+      ...(marker && { marker, error_y: { ...trace.error_y, color: own } }),
+      ...(trace.line && { line: { ...trace.line, color: own } }),
+      ...(trace.fillcolor && { fillcolor: own + (/^#.{6}(..)$/.exec(trace.fillcolor)?.[1] ?? "29") }),
+    };
+  };
+
+  const themed = (axis) => ({
+    ...axis,
+    gridcolor: colour("line"), linecolor: colour("line"), tickcolor: colour("line"), showline: axis.showline ?? true,
+    title: { ...axis.title, font: { size: 13, color: colour("text") } },
+    tickfont: { size: 12, color: colour("muted") },
+    fixedrange: axis.fixedrange || narrow.matches,
+  });
+
+  const axesOf = (figure) => {
+    const isWide = switches.some((found) => found.dataset.role === "stopped") && isOn("stopped");
+    return isWide && figure.layout.meta?.with_stopped ? figure.layout.meta.with_stopped : figure.layout;
+  };
+
+  // Axes beyond the first two, of figures that have several.
+  const otherAxes = (layout) => Object.fromEntries(Object.entries(layout)
+    .filter(([name]) => /^[xy]axis\\d/.test(name)).map(([name, axis]) => [name, themed(axis)]));
+
+  const shapesOf = (figure) => [...figure.layout.shapes, ...budgetShapes(figure)].map((shape) => (
+    { ...shape, line: { ...shape.line, color: colour(shape.name || "limit") } }));
+
+  const layoutOf = (figure, panel) => ({
+    ...figure.layout,
+    height: panel.clientHeight,
+    font: { family: getComputedStyle(document.body).fontFamily, color: colour("text") },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    xaxis: themed(axesOf(figure).xaxis), yaxis: themed(axesOf(figure).yaxis), ...otherAxes(figure.layout),
+    shapes: shapesOf(figure),
+    hoverlabel: {
+      ...figure.layout.hoverlabel, bgcolor: colour("surface"), bordercolor: colour("line"),
+      font: { size: 12, color: colour("text") },
+    },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("dominated"), activecolor: colour("text") },
+    dragmode: narrow.matches ? false : "zoom",
+  });
+
+  // The bounds of the budget, in the figures whose axes they bound.
+  const budgetShapes = (figure) => ["x", "y"].flatMap((side) => {
+    const name = figure.layout.meta?.objectives?.[side];
+    const column = study ? study.objectives.findIndex((objective) => objective.name === name) : -1;
+    if (!(column in bounds)) return [];
+    const at = bounds[column];
+    const ends = side === "x" ? { xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1 }
+      : { xref: "paper", yref: "y", x0: 0, x1: 1, y0: at, y1: at };
+    return [{ type: "line", name: "budget", line: { dash: "solid", width: 1.6 }, ...ends }];
+  });
+
+  const drawBounds = () => panels.forEach((panel) => {
+    const figure = figureOf(panel);
+    if (panel.data && figure.layout.meta?.objectives) Plotly.relayout(panel, { shapes: shapesOf(figure) });
+  });
+
+  // On the front's figures a trial has one place, whether it is drawn or not; elsewhere it may have several, one for
+  // each share, or for each of its knobs.
+  const place = (figure, trial) => {
+    const { x, y } = figure.layout.meta?.objectives ?? {};
+    if (y !== undefined && rowOf.has(trial)) {
+      const isHidden = trial in study.reached && !isOn("stopped");
+      const at = [x === "" ? trial : measured(trial, x), measured(trial, y)];
+      return isHidden || at.includes(null) ? [[], []] : at.map((value) => [value]);
+    }
+    const xs = [], ys = [];
+    for (const trace of figure.data) {
+      if (trace.hoverinfo === "skip" || !trace.customdata || !isOn(trace.meta)) continue;
+      trace.customdata.forEach((other, index) => {
+        if (other === trial) { xs.push(trace.x[index]); ys.push(trace.y[index]); }
+      });
+    }
+    return [xs, ys];
+  };
+
+  const drawOne = async (panel) => {
+    const figure = figureOf(panel);
+    const traces = figure.data.map(coloured);
+    const chosen = traces.find((trace) => trace.meta === "chosen");
+    if (chosen) [chosen.x, chosen.y] = place(figure, shown);
+    const isNew = !panel.data;
+    await Plotly.react(panel, traces, layoutOf(figure, panel), {
+      responsive: true, displaylogo: false, displayModeBar: narrow.matches ? false : "hover",
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    });
+    if (isNew) listen(panel);
+  };
+
+  // One after the other, with time in between for the page to show what is there and to answer.
+  const draw = async () => {
+    for (const panel of panels) {
+      await drawOne(panel);
+      await new Promise((done) => setTimeout(done));
+    }
+  };
+
+  const listen = (panel) => {
+    panel.on("plotly_hover", (event) => light(trialOf(event)));
+    panel.on("plotly_unhover", () => light(pinned));
+    panel.on("plotly_click", (event) => { const trial = trialOf(event); if (trial !== null) pin(trial); });
+  };
+
+  const light = (trial) => {
+    if (trial === null || trial === undefined || trial === shown) return;
+    shown = trial;
+    rows.forEach((row, number) => row.setAttribute("aria-selected", String(number === trial)));
+    fillCard(trial);
+    lightFrame(trial);
+    panels.forEach((panel) => {
+      const figure = figureOf(panel);
+      const [x, y] = place(figure, trial);
+      const chosen = figure.data.findIndex((trace) => trace.meta === "chosen");
+      if (panel.data && chosen >= 0) Plotly.restyle(panel, { x: [x], y: [y] }, [chosen]);
+    });
+  };
+
+  const pin = (trial) => { pinned = trial ?? pinned; light(trial); };
+
+  const measured = (trial, name) =>
+    study.values[rowOf.get(trial)][study.objectives.findIndex((objective) => objective.name === name)];
+
+  const trialOf = (event) => event.points.map((point) => point.customdata).find(Number.isInteger) ?? null;
+"""
