@@ -52,12 +52,12 @@ class DeviceModel:
         )
         return 1000 * (self.generation_seconds + spec.evaluations * step_seconds)
 
-    def training_seconds(self, spec: ArchSpec, *, images: int, batch: int) -> float:
+    def training_seconds(self, spec: ArchSpec, *, images: float, batch: int) -> float:
         """About how long it takes to train on so many images; without the optimiser, and without a teacher."""
         layers, macs = len(spec.layers), sum(layer.macs for layer in spec.layers.values())
         return images / batch * layers * self.train_layer_seconds + images * macs / self.train_macs_per_second
 
-    def forward_seconds(self, spec: ArchSpec, *, images: int, batch: int) -> float:
+    def forward_seconds(self, spec: ArchSpec, *, images: float, batch: int) -> float:
         """About how long so many images take through the network once, such as a teacher's or one sampling step's."""
         layers, macs = len(spec.layers), sum(layer.macs for layer in spec.layers.values())
         return images / batch * layers * self.forward_layer_seconds + images * macs / self.forward_macs_per_second

@@ -7,26 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from search.known import Foresight
 from search.preflight import Survey
+from search.report.number import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from objectives.device_model import DeviceModel
+    from search.estimate import Estimate
     from search.space import Space
     from trainers.models.arch_spec import ArchSpec
 
-_BATCH = 128
-"""Images at a time, in training and in drawing."""
-_START_SECONDS = 30
-"""Imports, Ray and the first workers."""
-_JOB_SECONDS = 1.0
-"""What a trial spends on files and bookkeeping, from one rung to the next."""
-_ON_THE_FRONT = 0.7
-"""The part of the complete trials that is measured again."""
 
-
-def report_json(foresight: Foresight, seen: Survey, *, workers: int, is_teacher_cached: bool) -> dict[str, Any]:
-    """What ``--dry-run --json`` prints."""
+def report_json(
+    foresight: Foresight, seen: Survey, expected: Estimate, *, workers: int, price_per_hour: float | None = None
+) -> dict[str, Any]:
+    """What ``--dry-run --json`` prints; the price is of all that the workers run on together."""
     device = foresight.device_model
     return {
         "study": foresight.space.name,
@@ -36,9 +31,11 @@ def report_json(foresight: Foresight, seen: Survey, *, workers: int, is_teacher_
         "knobs": seen.knobs,
         "feasible_share": round(seen.feasible_share, 4),
         "limits": dict(foresight.limits),
-        "estimate_seconds": round(
-            estimate_seconds(foresight, seen, workers=workers, is_teacher_cached=is_teacher_cached)
-        ),
+        "estimate_seconds": round(expected.seconds),
+        "estimate_disk_mb": round(expected.disk_bytes / 1e6, 1),
+        "estimate_memory_mb": round(expected.memory_bytes / 1e6),
+        "estimate_price": None if price_per_hour is None else round(price_per_hour * expected.seconds / 3600, 2),
+        "rehearsed": expected.is_rehearsed,
         "workers": workers,
         "device": device.name,
     }
@@ -60,30 +57,6 @@ def costs_of(spec: ArchSpec, device: DeviceModel) -> dict[str, Any]:
         "latency_ms": round(device.predict(spec), 4),
         "sampling_steps": spec.sampling_steps,
     }
-
-
-def estimate_seconds(foresight: Foresight, seen: Survey, *, workers: int, is_teacher_cached: bool) -> float:
-    """Time for the whole study on this machine, from the device's measured training and forward throughput."""
-    space, device = foresight.space, foresight.device_model
-    learned = [objective for objective in space.objectives if objective.is_learned]
-    # Objectives that look at the same images share them.
-    drawn = sum(count for count, _ in {(getattr(each, "samples", 0), getattr(each, "seed", 0)) for each in learned})
-    images = space.budget.images if any(stage.trains for stage in space.fill(seen.largest[0]).stages) else 0
-    at_rungs = space.budget.expected_at_rungs(space.halving)
-    measurements = sum(at_rungs) + _ON_THE_FRONT * at_rungs[-1] * space.confirm
-
-    def seconds(spec: ArchSpec) -> float:
-        # The teacher answers for every image too, where its output is distilled.
-        training = device.training_seconds(spec, images=images, batch=_BATCH)
-        training += device.forward_seconds(foresight.teacher, images=images, batch=_BATCH)
-        measuring = device.forward_seconds(spec, images=round(drawn * spec.evaluations), batch=_BATCH)
-        return space.budget.trials * training + measurements * measuring + sum(at_rungs) * _JOB_SECONDS
-
-    trials = sum(seconds(spec) for spec in seen.typical) / len(seen.typical)
-    teacher = 0.0
-    if not is_teacher_cached:
-        teacher = device.training_seconds(foresight.teacher, images=space.teacher.images, batch=space.teacher.batch)
-    return _START_SECONDS + teacher + trials / max(1, workers)
 
 
 def _said_of_halving(space: Space) -> str:
@@ -114,10 +87,15 @@ def show(console: Console, space: Space, report: Mapping[str, Any]) -> None:
             str(costs["sampling_steps"]),
         )
     console.print(table)
-    minutes = report["estimate_seconds"] / 60
     console.print(
         f"{report['knobs']} knobs, {report['feasible_share']:.0%} of random candidates meet limits and constraints. "
-        f"The budget, {space.budget.worth}, lasts about {minutes:.0f} min with {report['workers']} at a time"
-        f"{_said_of_halving(space)}. "
+        f"The budget is {space.budget.worth}{_said_of_halving(space)}."
+    )
+    price = report["estimate_price"]
+    console.print(
+        f"With {report['workers']} at a time it lasts about {duration(report['estimate_seconds'])}, takes about "
+        f"{report['estimate_disk_mb']:.0f} MB of disk and {report['estimate_memory_mb'] / 1e3:.1f} GB of memory"
+        f"{'' if price is None else f', and costs about {price:.2f}'}, "
+        f"{'as a short rehearsal shows' if report['rehearsed'] else 'as predicted, without a rehearsal'}. "
         f"Latency is predicted for {report['device']}."
     )

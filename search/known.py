@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from objectives.objective import OBJECTIVES
@@ -73,9 +74,21 @@ class Foresight:
         return {name: value for name, value in predicted.items() if value is not None}
 
     def _beyond(self, costs: Mapping[str, float]) -> list[str]:
-        exact = {OBJECTIVES.name_of(objective) for objective in self.space.objectives if objective.is_exact}
         return [
-            f"{name} {costs[name]:.4g} is beyond its limit {limit:.4g}"
-            for name, limit in self.limits.items()
-            if name in costs and costs[name] > limit * (1.0 if name in exact else PREDICTION_SLACK)
+            f"{name} {costs[name]:.4g} is beyond its limit {self.limits[name]:.4g}"
+            for name, highest in self._highest.items()
+            if name in costs and costs[name] > highest
         ]
+
+    @cached_property
+    def _highest(self) -> dict[str, float]:
+        """What the costs known of a candidate may be at most."""
+        exact = {OBJECTIVES.name_of(objective) for objective in self.space.objectives if objective.is_exact}
+        of_teacher = self.costs(self.teacher)
+        highest = {}
+        for name, limit in self.limits.items():
+            if name not in exact and name not in self.space.limits:
+                # The teacher's own, as measured. If too much is predicted for it, then for its students as well.
+                limit = max(limit, of_teacher.get(name, limit))
+            highest[name] = limit if name in exact else limit * PREDICTION_SLACK
+        return highest

@@ -32,14 +32,14 @@ class Survey:
         smallest, largest: Candidates with the fewest and the most stored bytes.
         feasible_share: Of random candidates, how many meet all constraints and known limits.
         knobs: Number of knobs, conditional ones included.
-        typical: Architectures of random candidates that meet them.
+        typical: Random candidates that meet them, with their architectures.
     """
 
     smallest: tuple[dict[str, Any], Known]
     largest: tuple[dict[str, Any], Known]
     feasible_share: float
     knobs: int
-    typical: tuple[ArchSpec, ...]
+    typical: tuple[tuple[Candidate, ArchSpec], ...]
 
 
 def check_recipes(space: Space, teacher: ArchSpec, *, subject: str) -> None:
@@ -67,17 +67,16 @@ def survey(foresight: Foresight) -> Survey:
     space = foresight.space
     corners, drawn = _candidates(space)
     known = [(candidate, foresight.of(candidate)) for candidate in (*corners, *drawn)]
-    drawn_known = [answer for _, answer in known[len(corners) :]]
-    feasible = [answer for answer in drawn_known if not answer.reasons]
+    feasible = [(candidate, answer.spec) for candidate, answer in known[len(corners) :] if not answer.reasons]
     if not any(not answer.reasons for _, answer in known):
         raise UserError(_nothing_fits(foresight, [answer for _, answer in known]))
     by_size = sorted(known, key=lambda pair: stored_bytes(pair[1].spec))
     return Survey(
         smallest=by_size[0],
         largest=by_size[-1],
-        feasible_share=len(feasible) / len(drawn_known),
+        feasible_share=len(feasible) / len(drawn),
         knobs=len(space.knobs),
-        typical=tuple(answer.spec for answer in feasible or [answer for _, answer in known if not answer.reasons]),
+        typical=tuple(feasible or ((candidate, answer.spec) for candidate, answer in known if not answer.reasons)),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from search.rehearsal import Rehearsal
 from search.run import main
 from trainers.errors import UserError
 
@@ -37,6 +38,7 @@ objectives: [{fid: {extractor: labels}}, size_mb, latency_ms]
 def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLIMFRONT_CACHE", str(cache.folder))
+    monkeypatch.setattr("search.rehearsal.rehearse", lambda *args, **options: Rehearsal())
 
     def dry(text: str, **options) -> dict:
         Path("space.yaml").write_text(text)
@@ -104,3 +106,10 @@ def test_networks_that_do_not_fit_are_refused(dry_run) -> None:
         dry_run(DIGITS, set_=["teacher.network.unet.norm_groups=3"])
     with pytest.raises(UserError, match="3 divides both channel counts of no convolution"):
         dry_run(DIGITS.replace("recipe:\n", "recipe:\n  - group: {groups: 3}\n"))
+
+
+def test_a_price_is_that_of_the_time(dry_run) -> None:
+    report = dry_run(DIGITS, price_per_hour=36.0)
+    assert report["estimate_price"] == pytest.approx(report["estimate_seconds"] / 100, abs=0.02)
+    with pytest.raises(UserError, match="a positive number"):
+        dry_run(DIGITS, price_per_hour=-1.0)

@@ -12,6 +12,7 @@ import pytest
 
 from objectives import costs
 from search.preparation import planned_teacher
+from search.rehearsal import Rehearsal
 from search.run import main
 from search.space import Space
 
@@ -58,6 +59,7 @@ def dry_run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """What ``--dry-run --json`` prints of a space."""
     # The extremes are among the corners; random candidates only tell how many are feasible.
     monkeypatch.setattr("search.preflight._RANDOM_CANDIDATES", 30)
+    monkeypatch.setattr("search.rehearsal.rehearse", lambda *args, **options: Rehearsal())
 
     def dry(name: str) -> Any:
         assert main(FOLDER / f"{name}.yaml", dry_run=True, json=True) == 0

@@ -1,0 +1,102 @@
+"""A rehearsal measures what it says, leaves nothing behind, and an estimate is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from objectives.device_model import calibrated
+from search import preflight, rehearsal
+from search.estimate import estimate, training_seconds
+from search.known import Foresight
+from search.preparation import planned_teacher
+from search.rehearsal import Rehearsal, rehearse
+from search.space import Space
+from trainers.cache import Cache
+from trainers.data.dataset import Images
+
+SPACE = """
+teacher: {network: {unet: {channels: [8, 16], norm_groups: 4}}, images: 50_000, batch: 32, sampling_steps: 4}
+recipe:
+  - prune: {criterion: magnitude, ratio: {mid: {float: [0.0, 0.8]}}}
+  - distil: {batch: 32, weights: {noise: 1.0, output: {float: [0.0, 1.0]}}}
+objectives: [{fid: {extractor: labels, samples: 64}}, size_mb, latency_ms]
+limits: {latency_ms: 1e9}
+budget: {trials: 10, images: 10_000}
+halving: false
+confirm: 0
+"""
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def foresight(tmp_path: Path, cache: Cache) -> Foresight:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    space = Space.read(tmp_path / "space.yaml")
+    return Foresight(space, planned_teacher(space), calibrated(CPU, cache), {})
+
+
+def test_what_is_rehearsed_leaves_nothing_and_is_about_what_is_predicted(
+    foresight: Foresight, cache: Cache, digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "_SECONDS", 0.2)
+    seen = preflight.survey(foresight)
+    for objective in foresight.space.objectives:
+        objective.prepare(digits, cache)
+    before = set(cache.folder.iterdir())
+    found = rehearse(foresight, seen, digits, cache=cache, device=CPU)
+    assert set(cache.folder.iterdir()) == before
+    # Busy machines are slow, but not by orders of magnitude; seconds taken for milliseconds would be.
+    assert all(0.02 < factor < 200 for factor in (found.teacher, found.training, found.measuring))
+    assert found.seconds > 0 and 0 < found.trial_seconds < found.seconds and found.preparing_seconds < found.seconds
+    assert found.peak_bytes is not None and found.peak_bytes > 100e6
+    assert found.kept_bytes >= 4 * sum(layer.parameters for layer in foresight.teacher.layers.values())
+
+
+def test_what_would_take_long_is_not_rehearsed(foresight: Foresight, cache: Cache, digits: Images) -> None:
+    seen = preflight.survey(foresight)
+    slow = replace(foresight.device_model, train_layer_seconds=10.0)
+    found = rehearse(replace(foresight, device_model=slow), seen, digits, cache=cache, device=CPU)
+    assert found == Rehearsal()
+
+
+def test_an_estimate_adds_up(foresight: Foresight) -> None:
+    device: Any = replace(
+        foresight.device_model,
+        forward_macs_per_second=float("inf"),
+        forward_layer_seconds=0.0,
+        train_macs_per_second=float("inf"),
+        train_layer_seconds=1e-3,
+    )
+    foresight = replace(foresight, device_model=device)
+    seen = preflight.survey(foresight)
+    layers = len(foresight.teacher.layers)
+    assert training_seconds(foresight, foresight.teacher, images=1280) == pytest.approx(10 * layers * 1e-3)
+
+    def seconds(found: Rehearsal, **options: Any) -> float:
+        return estimate(foresight, seen, found, **{"workers": 1, "is_teacher_cached": True, **options}).seconds
+
+    plain = seconds(Rehearsal())
+    # 10 trainings of 10,000 images in batches of 128.
+    assert seconds(Rehearsal(training=3.0)) - plain == pytest.approx(2 * 100_000 / 128 * layers * 1e-3)
+    assert seconds(Rehearsal(trial_seconds=5.0)) - plain == pytest.approx(50)
+    assert seconds(Rehearsal(preparing_seconds=5.0)) - plain == pytest.approx(5)
+    of_teacher = 50_000 / 32 * layers * 1e-3
+    assert seconds(Rehearsal(teacher=2.0), is_teacher_cached=False) - plain == pytest.approx(2 * of_teacher)
+    both, one = seconds(Rehearsal(trial_seconds=50.0), workers=2), seconds(Rehearsal(trial_seconds=50.0))
+    assert one - both == pytest.approx((one - seconds(Rehearsal(trial_seconds=50.0), workers=10**9)) / 2, rel=1e-6)
+
+
+def test_memory_is_that_of_all_processes_and_disk_holds_the_models(foresight: Foresight) -> None:
+    seen = preflight.survey(foresight)
+    of = {
+        workers: estimate(foresight, seen, Rehearsal(peak_bytes=10**9), workers=workers, is_teacher_cached=True)
+        for workers in (0, 1, 3)
+    }
+    assert of[0].memory_bytes == 10**9
+    assert of[3].memory_bytes - of[1].memory_bytes == 2 * 10**9
+    assert of[0].disk_bytes > 10 * 4 * sum(layer.parameters for layer in seen.smallest[1].spec.layers.values())
