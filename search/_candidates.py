@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search import stored
@@ -11,6 +11,7 @@ from search._database import Database
 from search._knob_distributions import distribution, suggested
 from search.halving import Gains
 from search.known import Foresight
+from search.other_studies import OtherStudy, observations
 from search.record import Record
 from search.samplers._budget_ei import BudgetEI
 from search.samplers.sampler import Problem
@@ -24,10 +25,13 @@ _RANDOM_TRIES = 2_000
 class Candidates:
     """Asks the sampler of a space through the study's database."""
 
-    def __init__(self, space: Space, foresight: Foresight, database: Database) -> None:
+    def __init__(
+        self, space: Space, foresight: Foresight, database: Database, others: Sequence[OtherStudy] = ()
+    ) -> None:
         self._space = space
         self._foresight = foresight
         self._database = database
+        self._others = others
         # Most samplers, started again with the same seed, would repeat their first suggestions.
         told = len(database.trials()) if space.sampler.derives_seed else 0
         self._sampler = space.sampler.build(seed=space.sampler.seed + 7919 * told)
@@ -58,6 +62,11 @@ class Candidates:
         self._database.optuna.enqueue_trial(self._random_allowed())
         return self._ask_once()[0]
 
+    def take(self, number: int) -> None:
+        """Begin a queued trial, whose candidate was named with it."""
+        trial = self._database.begun(number)
+        self._space.candidate(lambda knob: suggested(trial, knob))
+
     def _ask_once(self) -> tuple[int, bool]:
         trial = self._database.optuna.ask()
         candidate = self._space.candidate(lambda knob: suggested(trial, knob))
@@ -80,6 +89,7 @@ class Candidates:
             limits=self._foresight.limits,
             distributions={knob.path: distribution(knob) for knob in self._space.knobs},
             costs=costs,
+            others=observations(self._others, self._space),
         )
 
     def _random_allowed(self) -> dict[str, Any]:

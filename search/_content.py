@@ -23,9 +23,12 @@ halving: true
 confirm: 3
 resources: {}
 sampler: budget_ei
+from_study: []
+tracker: null
 """
-# Raising the number of trials, renaming, other resources and measuring the front again continue a study.
-_IGNORED = ("name", "resources", "budget.trials", "confirm")
+# Raising the number of trials, renaming, other resources, measuring the front again and who looks on continue a study.
+_IGNORED = ("name", "resources", "budget.trials", "confirm", "tracker")
+_IGNORED_PARTS = ("resources.", "tracker.")
 
 
 def with_defaults(root: Entries) -> Entries:
@@ -48,7 +51,7 @@ def content(root: Entries) -> dict[str, str]:
             values = [opened(entry.node, key, mistakes=Mistakes())]
         for value in values:
             found.update(_lines(value))
-    return {path: text for path, text in found.items() if path not in _IGNORED and not path.startswith("resources.")}
+    return {path: text for path, text in found.items() if path not in _IGNORED and not path.startswith(_IGNORED_PARTS)}
 
 
 def fingerprint(root: Entries) -> str:

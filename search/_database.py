@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,23 @@ class Database:
 
     Args:
         folder: Of the study, whose name it gives; both are made where they are not there.
-        goals: ``min`` or ``max`` of each objective.
+        goals: Objective -> ``min`` or ``max``; other programs that open the database show these names.
 
     Raises:
         UserError: when another file lies in the database's place.
     """
 
-    def __init__(self, folder: Path, *, goals: Sequence[str]) -> None:
+    def __init__(self, folder: Path, *, goals: Mapping[str, str]) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.optuna = optuna.create_study(
             study_name=folder.name,
             storage=_storage(folder),
-            directions=["minimize" if goal == "min" else "maximize" for goal in goals],
+            directions=["minimize" if goal == "min" else "maximize" for goal in goals.values()],
             load_if_exists=True,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.optuna.set_metric_names(list(goals))
 
     def trials(self) -> list[FrozenTrial]:
         """All of them by number, not to be written to."""
@@ -49,6 +53,16 @@ class Database:
     def set(self, number: int, key: str, value: Any) -> None:
         """An attribute of a trial that has not ended; they take none afterwards."""
         self.optuna._storage.set_trial_user_attr(self._id(number), key, value)
+
+    def queue(self, candidate: Mapping[str, Any], attributes: Mapping[str, Any]) -> int:
+        """Keep a candidate for a trial that is to come, with attributes of that trial, and give back its number."""
+        self.optuna.enqueue_trial(dict(candidate), user_attrs=dict(attributes))
+        return self.trials()[-1].number
+
+    def begun(self, number: int) -> Trial:
+        """A queued trial, which runs from now on."""
+        self.optuna._storage.set_trial_state_values(self._id(number), TrialState.RUNNING)
+        return Trial(self.optuna, self._id(number))
 
     @property
     def attributes(self) -> dict[str, Any]:

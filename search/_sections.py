@@ -16,6 +16,7 @@ from search.budget import Budget, HalvingOptions, ImagesRange, WrittenBudget
 from search.name import check_name
 from search.samplers.sampler import SAMPLERS, SamplerOptions
 from search.space_error import Mistakes
+from search.trackers.tracker import TRACKERS, Tracker
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
 from trainers.registry import Registry, suggestion
@@ -46,6 +47,25 @@ def read_data(node: Node, mistakes: Mistakes) -> Dataset | None:
 def read_sampler(node: Node, mistakes: Mistakes) -> SamplerOptions | None:
     """The sampler's options."""
     return _piece(SAMPLERS, node, "sampler", mistakes)
+
+
+def read_from_study(node: Node, sampler: SamplerOptions | None, mistakes: Mistakes) -> tuple[str, ...]:
+    """Folders of other studies to begin with; only some samplers can."""
+    kind = str | tuple[str, ...]
+    written: str | tuple[str, ...] | None = _checked(
+        TypeAdapter(kind).validate_python, node, "from_study", kind, mistakes
+    )
+    paths = (written,) if isinstance(written, str) else written or ()
+    if paths and sampler is not None and not sampler.uses_others:
+        able = ", ".join(name for name, piece in SAMPLERS if piece.uses_others)
+        text = f"cannot be used by sampler {SAMPLERS.name_of(sampler)!r}. Take {able}, or leave from_study out."
+        mistakes.add(text, path="from_study", place=node.place)
+    return paths
+
+
+def read_tracker(node: Node, mistakes: Mistakes) -> Tracker | None:
+    """Who else is told of ended trials; None where nobody is."""
+    return None if plain(node) in (None, False) else _piece(TRACKERS, node, "tracker", mistakes)
 
 
 def read_teacher(node: Node, mistakes: Mistakes) -> Teacher | None:

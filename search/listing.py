@@ -8,6 +8,7 @@ from typing import Any
 
 from objectives.objective import OBJECTIVES
 from search.samplers.sampler import SAMPLERS
+from search.trackers.tracker import TRACKERS
 from trainers.compression.criteria.criterion import CRITERIA
 from trainers.data.dataset import DATA
 from trainers.models.diffusion import Diffusion
@@ -25,6 +26,7 @@ _KINDS: tuple[tuple[str, Registry[Any]], ...] = (
     ("samplers of images", IMAGE_SAMPLERS),
     ("objectives", OBJECTIVES),
     ("samplers of candidates", SAMPLERS),
+    ("trackers", TRACKERS),
 )
 
 

@@ -24,6 +24,7 @@ class Record:
         images: Seen in training.
         rungs: Learned objectives at each rung; of a complete trial without the last.
         path: Of its files, relative to the study's folder.
+        by_hand: A user named the candidate; it was trained in full beside the budget.
         confirmed: Objective -> ``value``, ``stderr`` and ``draws`` of a measurement made again when the search had
             ended, with noise that the search never saw; exact costs are not in it.
     """
@@ -44,6 +45,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
     path: str = ""
+    by_hand: bool = False
     confirmed: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:

@@ -19,9 +19,11 @@ def main(
     trials: int | None = None,
     workers: int | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    try_: Annotated[list[Path] | None, Parameter(name="--try", negative="")] = None,
     address: str | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    price_per_hour: float | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> int:
@@ -40,12 +42,17 @@ def main(
         Jobs at a time; as many as the machine holds when left out. 0 does them in this process, without Ray.
     set_
         Replace a value of the space: path=value, such as budget.trials=4 or prune.ratio.mid=0.3. Can be repeated.
+    try_
+        Train the candidate in this file in full, before all others and beside the budget: a YAML mapping from knobs to
+        values, such as prune.ratio.mid: 0.3. Can be repeated, also on a finished study.
     address
         Of a running Ray cluster, or "auto"; left out, Ray starts on this machine alone.
     dry_run
         Check the space, build its smallest and largest model, print costs and time. Nothing is trained.
     resume
         Insist on a study that exists already.
+    price_per_hour
+        With --dry-run: what all that the workers run on costs in an hour, in any currency.
     json
         With --dry-run: print JSON.
     list_
@@ -60,9 +67,17 @@ def main(
         raise UserError("which space? Give a YAML file: python -m search.run spaces/pruning_ratios.yaml")
     from search.session import Session
 
-    return Session(space, name, trials, workers, tuple(set_ or ()), address).go(
-        dry_run=dry_run, resume=resume, as_json=json
+    session = Session(
+        space,
+        name=name,
+        trials=trials,
+        workers=workers,
+        overrides=tuple(set_ or ()),
+        address=address,
+        price_per_hour=price_per_hour,
+        tries=tuple(try_ or ()),
     )
+    return session.go(dry_run=dry_run, resume=resume, as_json=json)
 
 
 if __name__ == "__main__":

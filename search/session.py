@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import shlex
 import sys
 import time
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from objectives.device_model import DeviceModel
-    from search.evaluate import Workshop
     from search.known import Foresight
+    from search.other_studies import OtherStudy
     from search.preflight import Survey
-    from search.space import Space
+    from search.rehearsal import Rehearsal
+    from search.space import Candidate, Space
     from search.study import Study
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
@@ -35,15 +36,18 @@ class Session:
     """One call of this command."""
 
     path: Path
-    name: str | None
-    trials: int | None
-    workers: int | None
-    overrides: tuple[str, ...]
-    address: str | None
+    name: str | None = None
+    trials: int | None = None
+    workers: int | None = None
+    overrides: tuple[str, ...] = ()
+    address: str | None = None
+    price_per_hour: float | None = None
+    tries: tuple[Path, ...] = ()
 
-    def go(self, *, dry_run: bool, resume: bool, as_json: bool) -> int:
+    def go(self, *, dry_run: bool = False, resume: bool = False, as_json: bool = False) -> int:
         from rich.console import Console
 
+        from search.by_hand import read_candidates
         from search.name import check_name
         from search.space import Space
 
@@ -51,11 +55,17 @@ class Session:
         self.console: Console = Console(stderr=as_json)
         if as_json and not dry_run:
             raise UserError("--json belongs to --dry-run. Add that, or leave --json out.")
+        if self.price_per_hour is not None and not (dry_run and 0 < self.price_per_hour < math.inf):
+            raise UserError(
+                f"--price-per-hour {self.price_per_hour:g}: a positive number, with --dry-run, which says what the "
+                "study will cost."
+            )
         for option, value, least in (("--trials", self.trials, 1), ("--workers", self.workers, 0)):
             if value is not None and value < least:
                 raise UserError(f"{option} must be at least {least}, got {value}.")
         overrides = (*self.overrides, *([f"budget.trials={self.trials}"] if self.trials else []))
         self.space: Space = Space.read(self.path, overrides)
+        self.by_hand: list[Candidate] = read_candidates(self.tries, self.space)
         self.folder = RUNS / check_name(self.name if self.name is not None else self.space.name)
         if resume and not (self.folder / "space.yaml").is_file():
             raise UserError(f"--resume: there is no study {self.folder}. Leave --resume out to start it.")
@@ -76,6 +86,8 @@ class Session:
         import json
 
         from search import dry_run, preflight
+        from search.estimate import estimate
+        from search.workers import worker_count
 
         preflight.check_cores(self.space, address=self.address)
         try:
@@ -84,17 +96,33 @@ class Session:
             # What a space costs can be asked on a machine that could not search it.
             self._say(f"it could not be searched here. {error}")
         cached = self._is_teacher_cached()
-        foresight, seen, _ = self._look()
-        report = dry_run.report_json(foresight, seen, workers=self._worker_count(), is_teacher_cached=cached)
+        foresight, seen, teacher = self._look()
+        workers = worker_count(self.workers, self.space.resources, address=self.address)
+        rehearsal = self._rehearsal(foresight, seen, teacher)
+        expected = estimate(foresight, seen, rehearsal, workers=workers, is_teacher_cached=cached)
+        report = dry_run.report_json(foresight, seen, expected, workers=workers, price_per_hour=self.price_per_hour)
         if as_json:
             sys.stdout.write(json.dumps(report) + "\n")
         else:
             dry_run.show(self.console, self.space, report)
         return 0
 
+    def _rehearsal(self, foresight: Foresight, seen: Survey, teacher: ArchSpec) -> Rehearsal:
+        """Only embedded data is there at once; with other data the prediction has to do."""
+        from search.preparation import load_images, pick_device
+        from search.rehearsal import Rehearsal, rehearse
+        from trainers.cache import Cache
+
+        if not self.space.data.is_embedded:
+            return Rehearsal()
+        self._say("rehearsing: a few candidates are trained and measured for a moment")
+        images = load_images(self.space, teacher)
+        return rehearse(foresight, seen, images, cache=Cache.default(), device=pick_device(self.space))
+
     def _look(self) -> tuple[Any, Any, ArchSpec]:
         """Foresight with the limits that are known, the survey, and the teacher's architecture; models really built."""
         from search import preflight, preparation
+        from search.by_hand import check_allowed
         from search.known import Foresight
 
         preflight.check_cache()
@@ -104,6 +132,7 @@ class Session:
         foresight = Foresight(self.space, teacher, device_model, self.space.limits)
         costs = foresight.costs(teacher)
         foresight = Foresight(self.space, teacher, device_model, preparation.limits_of(self.space, costs))
+        check_allowed(self.by_hand, self.tries, foresight)
         seen = preflight.survey(foresight)
         device = preparation.pick_device(self.space)
         for spec in (seen.smallest[1].spec, seen.largest[1].spec):
@@ -134,14 +163,21 @@ class Session:
     def _search(self) -> int:
         from search import preflight, preparation
         from search.lease import StudyHeldError, held
+        from search.other_studies import read_others
 
         preflight.check_same_space(self.folder, self.space)
+        if self.space.tracker is not None:
+            self.space.tracker.check()
+        others: list[OtherStudy] = read_others(self.space, self.folder)
+        for other in others:
+            self._say(other.described(self.space))
         preflight.check_cores(self.space, address=self.address)
         preflight.check_gpus(self.space, address=self.address)
         foresight, seen, teacher_spec = self._look()
         images = preparation.load_images(self.space, teacher_spec)
         # Last: it makes the study's folder, and whatever was refused until here leaves none.
-        preflight.check_disk(self.folder, seen, trials=self.space.budget.models_kept(self.space.halving))
+        models = self.space.budget.models_kept(self.space.halving) + len(self.by_hand)
+        preflight.check_disk(self.folder, seen, trials=models)
         try:
             with held(self.folder):
                 return self._search_holding(foresight, seen, images)
@@ -150,26 +186,38 @@ class Session:
             return HELD
 
     def _search_holding(self, foresight: Foresight, seen: Survey, images: Images) -> int:
-        from search import preflight
+        from search import by_hand, preflight
         from search.ending import show_end
         from search.known import Foresight
         from search.live import LiveWatcher, PlainWatcher, Tally
+        from search.preparation import limits_of
         from search.report.number import duration
+        from search.searching import Searching
         from search.study import Study
+        from search.workers import worker_count
 
-        shop, teacher, limits = self._prepare(images)
+        searching = Searching(
+            space=self.space,
+            folder=self.folder,
+            console=self.console,
+            workers=worker_count(self.workers, self.space.resources, address=self.address),
+            address=self.address,
+        )
+        shop, teacher = searching.prepared(images)
+        limits = limits_of(self.space, teacher["values"])
         foresight = Foresight(self.space, shop.teacher.spec, foresight.device_model, limits)
         preflight.survey(foresight)
         self._keep_space()
         study = Study(self.folder, self.space, foresight, teacher)
         self._adopt(study)
-        workers = self._worker_count()
+        if self.by_hand:
+            self._say(by_hand.queue(study, self.by_hand))
         expected = self._expected_trial_seconds(foresight, seen)
-        tally = Tally(study, workers=workers, expected_seconds=expected)
+        tally = Tally(study, workers=searching.workers, expected_seconds=expected)
         ran = not study.is_finished()
         if ran:
-            watch = (LiveWatcher if self.console.is_terminal else PlainWatcher)(tally, self.console)
-            self._run_trials(study, shop, watch, workers)
+            view = (LiveWatcher if self.console.is_terminal else PlainWatcher)(tally, self.console)
+            searching.run(study, shop, view)
         else:
             self._say(f"the study is finished: {self.space.budget.worth}. --trials raises its budget.")
         show_end(self.console, study, tally if ran else None)
@@ -188,54 +236,6 @@ class Session:
             said = ", ".join(f"{count} {words[fate]}" for fate, count in orphans.items())
             self._say(f"{orphans.total()} trials of an earlier run had not ended: {said}")
 
-    def _prepare(self, images: Images) -> tuple[Workshop, dict[str, Any], dict[str, float]]:
-        import torch
-
-        from search import preparation
-        from search.teacher_progress import TeacherProgress
-        from trainers.cache import Cache
-
-        if images.name != self._data_name():
-            self._say(f"data: {images.name}")
-        cache = Cache.default()
-        teacher_progress = TeacherProgress(self.console, self.space.teacher.images)
-        if self.space.teacher.is_cached(images, cache):
-            self._say("teacher: from the cache" if self.space.teacher.network else "teacher: loaded")
-        else:
-            self._say(f"teacher: training on {self.space.teacher.images:,} images, once")
-        with teacher_progress:
-            shop = preparation.build_workshop(
-                self.space,
-                images,
-                cache=cache,
-                device=preparation.pick_device(self.space),
-                on_progress=teacher_progress,
-            )
-        torch.set_num_threads(self.space.resources.cpu)
-        teacher = self._stored_teacher(shop) or preparation.measured_teacher(shop, self.folder)
-        self._keep_teacher(teacher)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in teacher["values"].items())
-        self._say(f"teacher measures {values}")
-        return shop, teacher, preparation.limits_of(self.space, teacher["values"])
-
-    def _run_trials(self, study: Study, shop: Workshop, watch: Any, workers: int) -> None:
-        from search.drive import search_here
-
-        if workers == 0:
-            with watch:
-                search_here(study, shop, watch)
-            return
-        from search import tune
-
-        self._say(f"starting Ray for {workers} workers")
-        gpus = int(-(-self.space.resources.gpu * workers // 1))
-        tune.start(address=self.address, cpus=workers * self.space.resources.cpu, gpus=gpus)
-        try:
-            with watch:
-                tune.search_on_ray(study, shop, watch, workers=workers)
-        finally:
-            tune.stop()
-
     # Small things
 
     def _say(self, text: str, *, style: str | None = None) -> None:
@@ -249,57 +249,20 @@ class Session:
             f"objectives {', '.join(self.space.objective_names)}. Results: {self.folder}"
         )
 
-    def _worker_count(self) -> int:
-        if self.workers is not None:
-            return self.workers
-        if self.address:
-            return 10_000
-        cores = (os.cpu_count() or 1) // self.space.resources.cpu
-        if not self.space.resources.gpu:
-            return max(1, cores)
-        import torch
-
-        return max(1, min(cores, int(torch.cuda.device_count() / self.space.resources.gpu)))
-
     def _expected_trial_seconds(self, foresight: Any, seen: Any) -> float:
-        from search.dry_run import estimate_seconds
+        from search.estimate import trials_seconds
+        from search.rehearsal import Rehearsal
 
-        whole = estimate_seconds(foresight, seen, workers=1, is_teacher_cached=True)
-        return whole / self.space.budget.trials
+        return trials_seconds(foresight, seen, Rehearsal()) / self.space.budget.trials
 
     def _keep_space(self) -> None:
         from trainers.atomic import write_atomically
 
         write_atomically(self.folder / "space.yaml", self.space.effective_text.encode())
 
-    def _teacher_file(self) -> Path:
-        return self.folder / "teacher" / "measurements.json"
-
-    def _stored_teacher(self, shop: Workshop) -> dict[str, Any] | None:
-        """What the teacher measured when the study began: limits must not move when it goes on."""
-        import json
-
-        try:
-            stored: dict[str, Any] = json.loads(self._teacher_file().read_text())
-        except (OSError, ValueError):
-            return None
-        same = stored.get("fingerprint") == shop.teacher.fingerprint()
-        return stored if same and set(stored["values"]) == set(self.space.objective_names) else None
-
-    def _keep_teacher(self, teacher: dict[str, Any]) -> None:
-        import json
-
-        from trainers.atomic import write_atomically
-
-        write_atomically(self._teacher_file(), json.dumps(teacher, indent=1).encode())
-
-    def _data_name(self) -> str:
-        from trainers.data.dataset import DATA
-
-        return DATA.name_of(self.space.data)
-
     def _resume_command(self) -> str:
         options: list[tuple[str, object]] = [("--set", override) for override in self.overrides]
+        options += [("--try", path) for path in self.tries]
         options += [("--name", self.name), ("--trials", self.trials)]
         options += [("--workers", self.workers), ("--address", self.address)]
         given = [part for option, value in options if value is not None for part in (option, str(value))]

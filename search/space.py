@@ -22,6 +22,7 @@ from search._sections import (
     read_budget,
     read_confirm,
     read_data,
+    read_from_study,
     read_halving,
     read_limits,
     read_name,
@@ -29,6 +30,7 @@ from search._sections import (
     read_resources,
     read_sampler,
     read_teacher,
+    read_tracker,
 )
 from search._space_file import as_comment, head_comment, read_text
 from search._yaml import Entries, Leaf, block_text, plain, read_yaml
@@ -38,6 +40,7 @@ from search.knob import Knob, Value
 from search.name import check_name
 from search.samplers.sampler import SamplerOptions
 from search.space_error import Mistakes, Place, SpaceError
+from search.trackers.tracker import Tracker
 from trainers.data.dataset import Dataset
 from trainers.recipe import Recipe
 from trainers.registry import suggestion
@@ -65,6 +68,8 @@ class Space:
         constraints: Conditions on knobs and known costs that every candidate has to meet.
         halving: How weak trials are stopped early; None where all are trained in full.
         confirm: How often each point of the front is measured again when the search has ended; 0 is never.
+        from_study: Folders of other studies whose results help the sampler to begin with.
+        tracker: Is told of each trial that ends, beside the study itself; None where nobody is.
         recipe: The stages with their knobs.
         text: The file exactly as read.
         effective_text: The space after ``overrides``; ``text`` when there are none.
@@ -84,6 +89,8 @@ class Space:
     confirm: int
     resources: Resources
     sampler: SamplerOptions
+    from_study: tuple[str, ...]
+    tracker: Tracker | None
     text: str
     effective_text: str
     overrides: tuple[str, ...] = ()
@@ -202,6 +209,7 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         check_trade_off(objectives, nodes["objectives"], mistakes)
     names = [OBJECTIVES.name_of(objective) for objective in objectives]
     budget = read_budget(nodes["budget"], mistakes)
+    sampler = read_sampler(nodes["sampler"], mistakes)
     return {
         "name": read_name(nodes.get("name", Leaf(name, Place(line=1, column=1))), mistakes),
         "data": read_data(nodes["data"], mistakes),
@@ -214,5 +222,7 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         "halving": read_halving(nodes["halving"], budget, mistakes),
         "confirm": read_confirm(nodes["confirm"], mistakes),
         "resources": read_resources(nodes["resources"], mistakes),
-        "sampler": read_sampler(nodes["sampler"], mistakes),
+        "sampler": sampler,
+        "from_study": read_from_study(nodes["from_study"], sampler, mistakes),
+        "tracker": read_tracker(nodes["tracker"], mistakes),
     }

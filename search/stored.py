@@ -14,8 +14,8 @@ from search.record import Record
 from search.samplers._history import RUNGS as RUNGS
 from search.samplers._history import TARGET as TARGET
 
-CANDIDATE, RECORD, ATTEMPT = "candidate", "record", "attempt"
-"""User attributes: answers to the knobs, what became of it once ended, how often it was tried."""
+CANDIDATE, RECORD, ATTEMPT, BY_HAND = "candidate", "record", "attempt", "by_hand"
+"""User attributes: answers to the knobs, what became of it, how often it was tried, whether a user named it."""
 LOST = "its driver ended while it ran"
 _TOLERANCE = 1e-9
 
@@ -48,10 +48,27 @@ def is_training(trial: FrozenTrial) -> bool:
 
 
 def is_free(trial: FrozenTrial) -> bool:
-    """Whether a trial costs no budget: turned away untrained, queued, or lost with its driver and queued again."""
+    """Whether a trial costs no budget: turned away untrained, queued, lost with its driver, or named by a user."""
     record = trial.user_attrs.get(RECORD, {})
     is_lost = str(record.get("reason", "")).startswith(LOST)
-    return trial.state == TrialState.WAITING or record.get("state") == "rejected" or is_lost
+    return trial.state == TrialState.WAITING or record.get("state") == "rejected" or is_lost or is_by_hand(trial)
+
+
+def is_by_hand(trial: FrozenTrial) -> bool:
+    """Whether a user named the candidate: it is trained in full, beside the budget and before all others."""
+    return bool(trial.user_attrs.get(BY_HAND, False))
+
+
+def next_by_hand(trials: Iterable[FrozenTrial]) -> int | None:
+    """The first trial named by a user that is queued, or waits because its driver died; None when there is none."""
+    ready = (each for each in trials if each.state == TrialState.WAITING or is_waiting(each))
+    return next((each.number for each in ready if is_by_hand(each)), None)
+
+
+def tried_by(trials: Iterable[FrozenTrial], candidate: Mapping[str, Any]) -> int | None:
+    """The trial that has tried a candidate in full, or is going to because a user named it; None when there is none."""
+    same = (each for each in trials if each.user_attrs.get(CANDIDATE) == candidate and each.state != TrialState.FAIL)
+    return next((each.number for each in same if each.state == TrialState.COMPLETE or is_by_hand(each)), None)
 
 
 def spent(trials: Iterable[FrozenTrial]) -> float:
@@ -81,6 +98,7 @@ def failed_record(trial: FrozenTrial, reason: str, *, path: str, seconds: float)
         images=max((rung["result"]["images"] for rung in rungs(trial)), default=0),
         rungs=[_shown(rung) for rung in rungs(trial)],
         path=path,
+        by_hand=is_by_hand(trial),
     )
 
 
@@ -106,6 +124,7 @@ def _measured_record(
         versions=result.get("versions", {}),
         device=result.get("device", ""),
         path=path,
+        by_hand=is_by_hand(trial),
         **state,
     )
 

@@ -9,24 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna.trial import TrialState
+
 from search import stored
 from search._candidates import Candidates
 from search._database import Database
 from search.confirmation import unconfirmed
 from search.front_file import front_json
+from search.halving import Step
 from search.job import Job
 from search.known import Foresight
 from search.next_step import Pace
+from search.other_studies import keep_others, read_others
 from search.record import Record
 from search.views import StudyViews
 from trainers.atomic import write_atomically
 from trainers.states import drop_state
 
 if TYPE_CHECKING:
-    import pandas
     from optuna.trial import FrozenTrial
 
-    from search.halving import Step
     from search.space import Space
 
 _MAX_ATTEMPTS = 3
@@ -62,8 +64,10 @@ class Study:
         #: Trials that are being measured again, and those where that failed: they are tried when it is opened again.
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
-        self._database = Database(folder, goals=[objective.goal for objective in space.objectives])
-        self._candidates = Candidates(space, foresight, self._database)
+        self._database = Database(folder, goals={name: each.goal for name, each in space.named_objectives.items()})
+        others = read_others(space, folder)
+        keep_others(others, folder)
+        self._candidates = Candidates(space, foresight, self._database, others)
         self._pace = Pace(budget=space.budget, halving=space.halving, signs=self._signs)
         self._database.set_of_study("space", space.effective_text)
         self._seconds_before = float(self._database.attributes.get("seconds", 0.0))
@@ -92,11 +96,24 @@ class Study:
         is_busy = bool(self._confirming) or self._is_training()
         return not is_busy and self._next_step() is None and not self._unconfirmed()
 
+    def try_by_hand(self, candidate: Mapping[str, Any]) -> tuple[int, bool]:
+        """Train a candidate in full, beside the budget and before all others; its trial, and whether that is a new one.
+
+        A candidate that was tried in full, or is about to be, is not tried again; one whose trial failed is.
+        """
+        known = stored.tried_by(self._database.trials(), candidate)
+        if known is not None:
+            return known, False
+        return self._database.queue(candidate, {stored.CANDIDATE: dict(candidate), stored.BY_HAND: True}), True
+
     def left(self) -> float:
         """Full trainings' worth that the budget still allows to give out."""
         return self._pace.left(self._database.trials())
 
     def _next_step(self) -> Step | None:
+        by_hand = stored.next_by_hand(self._database.trials())
+        if by_hand is not None:
+            return Step(trial=by_hand, share=1.0)
         return self._pace.next(self._database.trials(), self._candidates.gains)
 
     def _is_training(self) -> bool:
@@ -105,6 +122,8 @@ class Study:
     def _begin(self, step: Step) -> Job:
         shares = self.space.budget.shares
         number = self._candidates.ask() if step.trial is None else step.trial
+        if self._database.trial(number).state == TrialState.WAITING:
+            self._candidates.take(number)
         reached = stored.reached(self._database.trial(number))
         self._database.set(number, stored.TARGET, step.share)
         self._begun[number] = time.monotonic()
@@ -203,8 +222,8 @@ class Study:
             return "wait"
         self.fail(trial.number, f"{stored.LOST} (attempt {attempts})")
         if attempts < _MAX_ATTEMPTS and trial.params:
-            again = {stored.ATTEMPT: attempts + 1, "retries": trial.number}
-            self._database.optuna.enqueue_trial(trial.params, user_attrs=again)
+            kept = {key: trial.user_attrs[key] for key in (stored.CANDIDATE, stored.BY_HAND) if key in trial.user_attrs}
+            self._database.queue(trial.params, {**kept, stored.ATTEMPT: attempts + 1, "retries": trial.number})
             return "queued"
         return "failed"
 
@@ -231,12 +250,6 @@ class Study:
                 record = Record(**trial.user_attrs[stored.RECORD])
                 found.append(replace(record, confirmed=again.get(f"{_CONFIRMED}{trial.number}", {})))
         return found
-
-    def table(self) -> pandas.DataFrame:
-        """Trials that ended or wait, one row each: number, state, knobs, values, standard errors."""
-        import pandas
-
-        return pandas.json_normalize([record.as_json() for record in self.records()])
 
     def write_views(self) -> StudyViews:
         """``front.json`` and ``trials.jsonl``, made new from the database."""

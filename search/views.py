@@ -137,6 +137,7 @@ class TrialView:
 
     Args:
         values, stderr: The first measurement; of a stopped trial at the share that it reached.
+        by_hand: A user named the candidate, not the sampler.
         confirmed: What was measured again after the search, by objective.
     """
 
@@ -153,6 +154,7 @@ class TrialView:
     stages: dict[str, float | None] = field(default_factory=dict)
     images: int | None = None
     rungs: list[Reached] = field(default_factory=list)
+    by_hand: bool = False
     confirmed: dict[str, Confirmation] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     path: str = ""

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from search.samplers._allowed import Allowed, Costs
-from search.samplers._history import History, signs
+from search.samplers._history import History, Others, signs
 from search.samplers._knob_space import KnobSpace
 from search.samplers._prospect import Prospect
 
@@ -45,6 +45,8 @@ class BudgetEI(BaseSampler):
             jointly and within the limits. Left out, they are learned from the first trials.
         startup_trials: How many candidates come from the start-up design.
         seed: None draws one.
+        others: What other studies measured, in this one's knobs and order of objectives, everything minimised. It helps
+            to foresee, as far as it turns out to be alike, and counts for nothing else.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class BudgetEI(BaseSampler):
         distributions: Mapping[str, BaseDistribution] | None = None,
         startup_trials: int = 10,
         seed: int | None = None,
+        others: Others = (),
     ) -> None:
         self.costs = costs
         self.limits = limits
         self.objectives = objectives
         self.distributions = distributions
         self.startup_trials = startup_trials
+        self.others = others
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._allowed: Allowed | None = None
         self._prospect: tuple[History, Prospect] | None = None
@@ -75,8 +79,10 @@ class BudgetEI(BaseSampler):
         costs: Costs | None,
         limits: Mapping[str, float] | None,
         distributions: Mapping[str, BaseDistribution],
+        others: Others = (),
     ) -> None:
         """What is known of the problem, where it was not said at the beginning."""
+        self.others = self.others or others
         self.objectives = self.objectives or objectives
         self.costs = self.costs or costs
         self.limits = limits if self.limits is None else self.limits
@@ -125,7 +131,9 @@ class BudgetEI(BaseSampler):
         """The row of the trial called ``number``, and its gain."""
         tried = {tuple(sorted(each.candidate.items())) for each in history.observations}
         # Asked for many at once, the design goes on until there is something to learn from.
-        if number < self.startup_trials or len(tried) < _FEWEST:
+        # Other studies stand in for the rest of the design as soon as a few full trainings tell how far they are alike.
+        is_informed = bool(self.others) and len(history.full) >= _FEWEST
+        if (number < self.startup_trials and not is_informed) or len(tried) < _FEWEST:
             if number < len(allowed.pool_ND):
                 return allowed.pool_ND[number], np.inf
             if not history.observations:
@@ -177,6 +185,7 @@ class BudgetEI(BaseSampler):
                 known=[names.index(name) for name in allowed.known],
                 limits_M=np.array([limits.get(name, np.nan) for name in names]),
                 seed=self.seed,
+                others=self.others,
             )
             kept = self._told = (told, prospect)
         return kept[1]

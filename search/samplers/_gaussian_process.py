@@ -1,6 +1,6 @@
-"""A Gaussian process over mixed knobs in which the share of the training is one more input.
+"""A Gaussian process over mixed knobs in which the share of the training, and the study, are two more inputs.
 
-Legend: N observations, F features, G length scales, K levels (shares), the last of which is the full training.
+Legend: N observations, F features, G length scales, S other studies.
 
 What training to a share gives is the final value, plus a constant of that share, plus an error that is smooth in the
 knobs and grows as the share falls, plus noise::
@@ -9,11 +9,19 @@ knobs and grows as the share falls, plus noise::
 
 f and d are Matern-5/2 with one length scale per knob. Because the same f stands behind all shares of a trial, trials
 that were trained on tell how wrong the others are: that is the paired offset per level, without pairs being formed.
+
+What another study measured is this study's value, plus a constant of that study and share, plus a difference that is as
+smooth in the knobs as f is and has a variance of its own for each study::
+
+    y(x, share, study) = y(x, share) + c(share, study) + e(x, study)
+
+Where the variance comes out small, the other study's results count as much as own ones; where it comes out large, they
+count for nothing (the intrinsic coregionalisation model, Bonilla et al. 2007, with one task to be foreseen).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,21 +29,22 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
+from search.samplers._covariance import (
+    CONSTANT,
+    ROUGH,
+    constants,
+    hyperprior,
+    lack_of,
+    matern_between,
+    same_study,
+    trends,
+)
+
 Array = NDArray[np.float64]
 
-_CONSTANT = 1.0
-_OFFSET = 4.0
-"""Prior variances of the mean and of each share's constant, in units of the observations' variance."""
 _FIT_AT_MOST = 160
+_OTHERS_AT_LEAST = 40
 _ITERATIONS = 40
-# Log-normal priors (mean and spread of the logarithm). Length scales grow with the square root of the number of knobs
-# (Hvarfner et al. 2024), so that a process over many knobs starts smooth.
-_SCALE = (-0.3, 1.0)
-_TREND = (-1.0, 1.0)
-_SIGNAL = (0.0, 1.0)
-_ERROR = (-1.0, 1.0)
-_NOISE = (-5.0, 1.5)
-_PARTIAL_NOISE = (-3.5, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,8 @@ class GaussianProcess:
         values_N: What was observed.
         groups: For each feature the number of its length scale.
         logs: Logarithms of length scales (G), then of the variances of trend, signal, error, noise and noise of small
-            shares.
+            shares, then of the difference of each other study (S).
+        studies_N: 0 for this study's own observations, 1 and on for those of others; None where all are its own.
     """
 
     features_NF: Array
@@ -56,89 +66,132 @@ class GaussianProcess:
     values_N: Array
     groups: NDArray[np.int64]
     logs: Array
+    studies_N: NDArray[np.int64] | None = None
 
     @classmethod
     def fitted(
-        cls, features_NF: Array, values_N: Array, *, groups: NDArray[np.int64], shares_N: Array | None = None
+        cls,
+        features_NF: Array,
+        values_N: Array,
+        *,
+        groups: NDArray[np.int64],
+        shares_N: Array | None = None,
+        studies_N: NDArray[np.int64] | None = None,
     ) -> GaussianProcess:
         """The process at the most probable length scales and variances; it depends on nothing but the observations."""
         shares_N = np.ones(len(values_N)) if shares_N is None else shares_N
-        start = _prior(groups)[0]
-        # A long study is fitted on an even part of its observations; all of them are conditioned on.
-        part = np.unique(np.linspace(0, len(values_N) - 1, min(len(values_N), _FIT_AT_MOST)).round().astype(int))
-        whole = cls(features_NF=features_NF, shares_N=shares_N, values_N=values_N, groups=groups, logs=start)
-        likelihood = _Likelihood(whole._rows(part))
+        others = 0 if studies_N is None else int(studies_N.max(initial=0))
+        start = hyperprior(groups, others)[0]
+        whole = cls(
+            features_NF=features_NF,
+            shares_N=shares_N,
+            values_N=values_N,
+            groups=groups,
+            logs=start,
+            studies_N=studies_N,
+        )
+        likelihood = _Likelihood(whole._part())
         found = minimize(
             likelihood,
             start,
             jac=True,
             method="L-BFGS-B",
             bounds=[(-5.0, 5.0)] * int(groups.max() + 1)
-            + [(-9.0, 4.0), (-6.0, 4.0), (-9.0, 3.0), (-9.0, 1.0), (-9.0, 3.0)],
+            + [(-9.0, 4.0), (-6.0, 4.0), (-9.0, 3.0), (-9.0, 1.0), (-9.0, 3.0)]
+            + [(-9.0, 3.0)] * others,
             options={"maxiter": _ITERATIONS},
         )
-        return cls(features_NF=features_NF, shares_N=shares_N, values_N=values_N, groups=groups, logs=found.x)
+        return replace(whole, logs=found.x)
 
     def conditioned(self, features_NF: Array, values_N: Array) -> GaussianProcess:
         """The same process with further full trainings taken as observed."""
-        return GaussianProcess(
+        return replace(
+            self,
             features_NF=np.vstack([self.features_NF, features_NF]),
             shares_N=np.concatenate([self.shares_N, np.ones(len(values_N))]),
             values_N=np.concatenate([self.values_N, values_N]),
-            groups=self.groups,
-            logs=self.logs,
+            studies_N=np.concatenate([self._studies, np.zeros(len(values_N), dtype=np.int64)]),
         )
 
     def predict(self, features_NF: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of f, what a full training gives without its noise."""
         centre, scale = self._units
-        trend, other = trends(features_NF), trends(self.features_NF)
-        covariance = self._signal * _matern(self._scaled(features_NF), self._scaled(self.features_NF))
-        covariance += _CONSTANT + self._trend * trend @ other.T
+        covariance = self._prior(features_NF, self.features_NF)
+        trend = trends(features_NF)
         mean = covariance @ self._weights
         half = solve_triangular(self._factor[0], covariance.T, lower=True, check_finite=False)
-        variance = self._signal + _CONSTANT + self._trend * (trend**2).sum(axis=1) - (half**2).sum(axis=0)
+        variance = self._signal + CONSTANT + self._trend * (trend**2).sum(axis=1) - (half**2).sum(axis=0)
         return centre + scale * mean, scale * np.sqrt(np.maximum(variance, 1e-10))
 
-    def foresight(self) -> float:
-        """Mean log density of each full training under the process that has seen all observations but this one."""
+    def posterior(self, features_NF: Array) -> tuple[Array, Array]:
+        """As ``predict``, with the covariance of f between all rows in place of its deviations."""
+        scale = self._units[1]
+        mean, _ = self.predict(features_NF)
+        half = solve_triangular(
+            self._factor[0], self._prior(features_NF, self.features_NF).T, lower=True, check_finite=False
+        )
+        return mean, scale**2 * (self._prior(features_NF, features_NF) - half.T @ half)
+
+    def foresight(self, *, least_share: float = 1.0) -> float:
+        """Mean log density of each own observation of that share under the process that has seen all but this one."""
         inverse = cho_solve(self._factor, np.eye(len(self.values_N)), check_finite=False)
         variance = 1 / np.diag(inverse)
         deviation = self._weights * variance
         density = -0.5 * (np.log(2 * np.pi * variance) + deviation**2 / variance)
-        return float(density[self.shares_N >= 1].mean() - np.log(self._units[1]))
+        return float(density[(self.shares_N >= least_share) & (self._studies == 0)].mean() - np.log(self._units[1]))
 
-    def _rows(self, part: NDArray[np.intp]) -> GaussianProcess:
-        return GaussianProcess(
+    def _part(self) -> GaussianProcess:
+        """A long study is fitted on an even part of its observations; all of them are conditioned on."""
+        own, others = np.flatnonzero(self._studies == 0), np.flatnonzero(self._studies > 0)
+        own = own[_evenly(len(own), _FIT_AT_MOST)]
+        others = others[_evenly(len(others), max(_FIT_AT_MOST - len(own), _OTHERS_AT_LEAST))]
+        part = np.concatenate([own, others])
+        return replace(
+            self,
             features_NF=self.features_NF[part],
             shares_N=self.shares_N[part],
             values_N=self.values_N[part],
-            groups=self.groups,
-            logs=self.logs,
+            studies_N=self._studies[part],
         )
 
     @cached_property
+    def _studies(self) -> NDArray[np.int64]:
+        return np.zeros(len(self.values_N), dtype=np.int64) if self.studies_N is None else self.studies_N
+
+    @cached_property
     def _units(self) -> tuple[float, float]:
-        """Centre and scale of full trainings, or of all while there are too few."""
-        is_full = self.shares_N >= 1
-        values = self.values_N[is_full] if is_full.sum() >= 4 else self.values_N
+        """Centre and scale of own full trainings, or of all own observations while there are too few."""
+        values = self._middle(0)
         scale = float(values.std())
         return float(values.mean()), scale if scale > 1e-12 else 1.0
 
+    def _middle(self, study: int) -> Array:
+        """The full trainings of a study, or all of its observations while there are too few."""
+        is_its = self._studies == study
+        is_full = is_its & (self.shares_N >= 1)
+        return self.values_N[is_full] if is_full.sum() >= 4 else self.values_N[is_its]
+
     @cached_property
     def standard_N(self) -> Array:
-        """The observations in units of ``_units``."""
-        centre, scale = self._units
-        return (self.values_N - centre) / scale
+        """The observations in units of ``_units``, those of each other study about its own centre."""
+        scale = self._units[1]
+        centre_N = np.empty(len(self.values_N))
+        for study in np.unique(self._studies):
+            centre_N[self._studies == study] = self._middle(int(study)).mean()
+        return (self.values_N - centre_N) / scale
 
     @cached_property
     def _factor(self) -> tuple[Array, bool]:
-        lack = _lack(self.shares_N)
-        matern = _matern(self._scaled(self.features_NF), self._scaled(self.features_NF))
-        covariance = matern * (self._signal + self._error * np.outer(lack, lack)) + constants(self.shares_N)
+        lack = lack_of(self.shares_N)
+        matern = matern_between(self._scaled(self.features_NF), self._scaled(self.features_NF))
+        difference_S = np.exp(self.logs[self._first_variance + 5 :])
+        apart = np.tensordot(difference_S, same_study(self._studies, len(difference_S)), axes=1)
+        covariance = matern * (self._signal + self._error * np.outer(lack, lack) + apart)
+        covariance += constants(self.shares_N, self._studies)
         trend = trends(self.features_NF)
-        covariance += self._trend * trend @ trend.T
-        covariance[np.diag_indices_from(covariance)] += self._noise + self._partial_noise * lack + 1e-8
+        covariance += self._trend * trend @ trend.T + apart * (trend @ trend.T)
+        noise = self._noise + self._partial_noise * lack + ROUGH * np.diag(apart)
+        covariance[np.diag_indices_from(covariance)] += noise + 1e-8
         factor: tuple[Array, bool] = cho_factor(covariance, lower=True, check_finite=False)
         return factor
 
@@ -148,27 +201,36 @@ class GaussianProcess:
         return weights
 
     @property
+    def _first_variance(self) -> int:
+        return int(self.groups.max()) + 1
+
+    @property
     def _trend(self) -> float:
-        return float(np.exp(self.logs[-5]))
+        return float(np.exp(self.logs[self._first_variance]))
 
     @property
     def _signal(self) -> float:
-        return float(np.exp(self.logs[-4]))
+        return float(np.exp(self.logs[self._first_variance + 1]))
 
     @property
     def _error(self) -> float:
-        return float(np.exp(self.logs[-3]))
+        return float(np.exp(self.logs[self._first_variance + 2]))
 
     @property
     def _noise(self) -> float:
-        return float(np.exp(self.logs[-2]))
+        return float(np.exp(self.logs[self._first_variance + 3]))
 
     @property
     def _partial_noise(self) -> float:
-        return float(np.exp(self.logs[-1]))
+        return float(np.exp(self.logs[self._first_variance + 4]))
+
+    def _prior(self, one_NF: Array, other_MF: Array) -> Array:
+        """Covariance of f between the rows of both before anything is observed."""
+        covariance = self._signal * matern_between(self._scaled(one_NF), self._scaled(other_MF))
+        return np.asarray(covariance + (CONSTANT + self._trend * trends(one_NF) @ trends(other_MF).T))
 
     def _scaled(self, features_NF: Array) -> Array:
-        return features_NF / np.exp(self.logs[:-5])[self.groups]
+        return features_NF / np.exp(self.logs[: self._first_variance])[self.groups]
 
 
 class _Likelihood:
@@ -179,22 +241,27 @@ class _Likelihood:
         squares = (features[:, None, :] - features[None, :, :]) ** 2
         count = int(process.groups.max()) + 1
         self._squares_GNN = np.stack([squares[:, :, process.groups == group].sum(axis=2) for group in range(count)])
-        self._lack = _lack(process.shares_N)
+        self._lack = lack_of(process.shares_N)
         self._products = np.outer(self._lack, self._lack)
-        self._constants = constants(process.shares_N)
+        self._constants = constants(process.shares_N, process._studies)
         basis = trends(features)
         self._trends = basis @ basis.T
         self._values = process.standard_N
-        self._centre, self._spread = _prior(process.groups)
+        others = len(process.logs) - count - 5
+        self._same_SNN = same_study(process._studies, others)
+        self._centre, self._spread = hyperprior(process.groups, others)
 
     def __call__(self, logs: Array) -> tuple[float, Array]:
-        scales, (trend, signal, error, noise, partial) = np.exp(-2 * logs[:-5]), np.exp(logs[-5:])
+        first = len(self._squares_GNN)
+        scales, difference_S = np.exp(-2 * logs[:first]), np.exp(logs[first + 5 :])
+        trend, signal, error, noise, partial = np.exp(logs[first : first + 5])
         distance = np.sqrt(5 * np.tensordot(scales, self._squares_GNN, axes=1))
         decay = np.exp(-distance)
         matern = (1 + distance + distance**2 / 3) * decay
-        level = signal + error * self._products
-        covariance = matern * level + self._constants + trend * self._trends
-        covariance[np.diag_indices_from(covariance)] += noise + partial * self._lack + 1e-8
+        apart = np.tensordot(difference_S, self._same_SNN, axes=1)
+        level = signal + error * self._products + apart
+        covariance = matern * level + self._constants + (trend + apart) * self._trends
+        covariance[np.diag_indices_from(covariance)] += noise + partial * self._lack + ROUGH * np.diag(apart) + 1e-8
         try:
             factor = cho_factor(covariance, lower=True, check_finite=False)
         except np.linalg.LinAlgError:
@@ -208,47 +275,17 @@ class _Likelihood:
         # d(matern) / d(log scale) = 5 / 3 (1 + r) exp(-r) * square / scale**2
         inner = slope * level * (5 / 3) * (1 + distance) * decay
         gradient = np.empty_like(logs)
-        gradient[:-5] = 0.5 * scales * np.tensordot(self._squares_GNN, inner, axes=2)
-        gradient[-5] = 0.5 * trend * (slope * self._trends).sum()
-        gradient[-4] = 0.5 * signal * (slope * matern).sum()
-        gradient[-3] = 0.5 * error * (slope * matern * self._products).sum()
-        gradient[-2] = 0.5 * noise * np.trace(slope)
-        gradient[-1] = 0.5 * partial * (np.diag(slope) * self._lack).sum()
+        gradient[:first] = 0.5 * scales * np.tensordot(self._squares_GNN, inner, axes=2)
+        gradient[first] = 0.5 * trend * (slope * self._trends).sum()
+        gradient[first + 1] = 0.5 * signal * (slope * matern).sum()
+        gradient[first + 2] = 0.5 * error * (slope * matern * self._products).sum()
+        gradient[first + 3] = 0.5 * noise * np.trace(slope)
+        gradient[first + 4] = 0.5 * partial * (np.diag(slope) * self._lack).sum()
+        whole = matern + self._trends + ROUGH * np.eye(len(matern))
+        gradient[first + 5 :] = 0.5 * difference_S * np.tensordot(self._same_SNN, slope * whole, axes=2)
         return float(loss), gradient + deviation / self._spread
 
 
-def trends(features_NF: Array) -> Array:
-    """A line and a parabola along each feature: what a process with few observations learns first."""
-    line = 2 * features_NF - 1
-    return np.asarray(np.hstack([line, 1.5 * line**2 - 0.5]) / np.sqrt(features_NF.shape[1]))
-
-
-def constants(shares_N: Array) -> Array:
-    """Covariance of the mean and of each share's constant."""
-    is_same = np.isclose(shares_N[:, None], shares_N[None, :])
-    is_partial = shares_N < 1
-    return np.asarray(_CONSTANT + _OFFSET * (is_same & is_partial[:, None]))
-
-
-def _prior(groups: NDArray[np.int64]) -> tuple[Array, Array]:
-    count = int(groups.max()) + 1
-    scales = np.full(count, _SCALE[0] + 0.5 * np.log(count))
-    centre = np.concatenate([scales, [_TREND[0], _SIGNAL[0], _ERROR[0], _NOISE[0], _PARTIAL_NOISE[0]]])
-    spread = np.concatenate(
-        [np.full(count, _SCALE[1]), [_TREND[1], _SIGNAL[1], _ERROR[1], _NOISE[1], _PARTIAL_NOISE[1]]]
-    )
-    return centre, spread
-
-
-def _lack(shares_N: Array) -> Array:
-    """0 for a full training, 1 for the smallest share."""
-    smallest = float(shares_N.min()) if len(shares_N) else 1.0
-    if smallest >= 1:
-        return np.zeros(len(shares_N))
-    return np.asarray(np.log(np.minimum(shares_N, 1.0)) / np.log(smallest))
-
-
-def _matern(one_NF: Array, other_MF: Array) -> Array:
-    square = (one_NF**2).sum(axis=1)[:, None] + (other_MF**2).sum(axis=1)[None, :] - 2 * one_NF @ other_MF.T
-    distance = np.sqrt(5 * np.maximum(square, 0.0))
-    return np.asarray((1 + distance + distance**2 / 3) * np.exp(-distance))
+def _evenly(count: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of the numbers below ``count``, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))

@@ -33,6 +33,10 @@ class Observation:
     values: tuple[float, ...]
 
 
+Others = Sequence[Sequence[Observation]]
+"""What other studies measured, one sequence for each; objectives that a study does not share are NaN."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class History:
     """A study at one moment.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from search.samplers._allowed import Allowed
 from search.samplers._budget_improvement import Belief, Budgets
 from search.samplers._gaussian_process import GaussianProcess
-from search.samplers._history import History, Observation
+from search.samplers._history import History, Observation, Others
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,9 @@ _MARGIN = 0.1
 """Without a limit the reference lies this part of the range seen beyond the worst."""
 _LEAST_SUCCESS = 0.02
 _PAIRS_TO_JUDGE = 8
-"""Full trainings before it is judged whether the small shares help to foresee them."""
+"""Full trainings before it is judged whether small shares help to foresee them; results before other studies are."""
+_FULL_ENOUGH = 4
+"""Full trainings from which on other studies are judged by these alone."""
 _PRIOR_ERROR = 0.05
 _PRIOR_ERRORS = 3
 """The relative error of a foretold cost before it is known, and how many measurements that is worth."""
@@ -51,13 +53,22 @@ class Prospect:
     success: GaussianProcess | None
 
     @classmethod
-    def of(cls, history: History, allowed: Allowed, *, known: Sequence[int], limits_M: Array, seed: int) -> Prospect:
+    def of(
+        cls,
+        history: History,
+        allowed: Allowed,
+        *,
+        known: Sequence[int],
+        limits_M: Array,
+        seed: int,
+        others: Others = (),
+    ) -> Prospect:
         """The prospect after ``history``, of at least one observation, without what runs; no limit is NaN."""
         learned = [column for column in range(len(limits_M)) if column not in known]
         values_NM = np.array([observation.values for observation in history.observations])
         is_log = [bool((values_NM[:, column] > 0).all() and not limits_M[column] <= 0) for column in learned]
         processes = [
-            _fitted(history.observations, allowed, column, is_log=log)
+            _fitted([history.observations, *others], allowed, column, is_log=log)
             for column, log in zip(learned, is_log, strict=True)
         ]
         return cls(
@@ -163,20 +174,44 @@ def _success(history: History, allowed: Allowed) -> GaussianProcess | None:
     return GaussianProcess.fitted(space.features(rows), labels, groups=space.groups)
 
 
-def _fitted(observations: Sequence[Observation], allowed: Allowed, column: int, *, is_log: bool) -> GaussianProcess:
-    seen = [observation for observation in observations if not math.isnan(observation.values[column])]
-    values = np.array([observation.values[column] for observation in seen])
-    values = np.log(values) if is_log else values
-    features = allowed.space.features(allowed.space.rows([observation.candidate for observation in seen]))
-    groups = allowed.space.groups
-    shares = np.array([observation.share for observation in seen])
-    process = GaussianProcess.fitted(features, values, groups=groups, shares_N=shares)
-    full = shares >= 1
-    if full.all() or full.sum() < _PAIRS_TO_JUDGE:
-        return process
-    # Shares that do not help to foresee full trainings only blur the picture.
-    alone = GaussianProcess.fitted(features[full], values[full], groups=groups)
-    return process if process.foresight() >= alone.foresight() else alone
+def _fitted(
+    studies: Sequence[Sequence[Observation]], allowed: Allowed, column: int, *, is_log: bool
+) -> GaussianProcess:
+    """The process of one objective over the observations of this study, which come first, and of others."""
+    seen = [
+        (number, observation)
+        for number, observations in enumerate(studies)
+        for observation in observations
+        # A study that measures in other units may go below 0.
+        if observation.values[column] > (0 if is_log else -math.inf)
+    ]
+    studies_N = np.array([number for number, _ in seen])
+    shares_N = np.array([observation.share for _, observation in seen])
+    values_N = np.array([observation.values[column] for _, observation in seen])
+    values_N = np.log(values_N) if is_log else values_N
+    features_NF = allowed.space.features(allowed.space.rows([observation.candidate for _, observation in seen]))
+
+    def fitted(rows_N: NDArray[np.bool_]) -> GaussianProcess:
+        return GaussianProcess.fitted(
+            features_NF[rows_N],
+            values_N[rows_N],
+            groups=allowed.space.groups,
+            shares_N=shares_N[rows_N],
+            studies_N=studies_N[rows_N],
+        )
+
+    is_own, everything = studies_N == 0, np.ones(len(seen), dtype=bool)
+    is_own_full = is_own & (shares_N >= 1)
+    is_enough = is_own_full.sum() >= _FULL_ENOUGH
+    # Other studies count once they have shown that they help; shares count until they have shown that they do not.
+    rivals = [is_own]
+    rivals += [everything] if is_enough or is_own.sum() >= _PAIRS_TO_JUDGE else []
+    rivals += [is_own_full] if is_own_full.sum() >= _PAIRS_TO_JUDGE else []
+    parts = {part.tobytes(): part for part in rivals}
+    processes = [fitted(part) for part in parts.values()]
+    if len(processes) == 1:
+        return processes[0]
+    return max(processes, key=lambda process: process.foresight(least_share=1.0 if is_enough else 0.0))
 
 
 def _budgets(

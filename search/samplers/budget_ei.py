@@ -32,6 +32,7 @@ class BudgetEi(SamplerOptions):
     """
 
     derives_seed = False
+    uses_others = True
 
     startup_trials: Annotated[int, Field(ge=1)] = 10
 
@@ -49,6 +50,7 @@ class BudgetEi(SamplerOptions):
             costs=problem.costs,
             limits=problem.limits,
             distributions=problem.distributions,
+            others=problem.others,
         )
 
 

@@ -12,6 +12,8 @@ from trainers.registry import Registry
 if TYPE_CHECKING:
     import optuna
 
+    from search.samplers._history import Others
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -23,12 +25,14 @@ class Problem:
         distributions: Every knob, conditional ones included.
         costs: Values of the active knobs -> the objectives known before training; None when the candidate cannot be
             built, breaks a constraint or is beyond a limit.
+        others: What other studies measured of this one's knobs and objectives.
     """
 
     objectives: Sequence[str]
     limits: Mapping[str, float]
     distributions: Mapping[str, optuna.distributions.BaseDistribution]
     costs: Callable[[Mapping[str, Any]], Mapping[str, float] | None]
+    others: Others = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,8 @@ class SamplerOptions(ABC):
 
     #: False for samplers whose suggestions follow from the seed and the trials told, however often they are built.
     derives_seed: ClassVar[bool] = True
+    #: Whether results of other studies help it.
+    uses_others: ClassVar[bool] = False
 
     seed: int = 0
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from search.lease import held
+from search.rehearsal import Rehearsal
 from tests.search.study_folder import study_folder
 from trainers.command import command
 
@@ -80,7 +81,8 @@ def place(tmp_path, monkeypatch, cache):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLIMFRONT_CACHE", str(cache.folder))
     monkeypatch.setattr("trainers.teacher.Teacher.obtain", never)
-    monkeypatch.setattr("search.session.Session._run_trials", never)
+    monkeypatch.setattr("search.searching.Searching.run", never)
+    monkeypatch.setattr("search.rehearsal.rehearse", lambda *arguments, **options: Rehearsal())
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""Every command of the README runs, on a tiny space and with a small budget; every path it names is there."""
+"""Every command and snippet of README and docs runs, on a tiny space with a small budget; every link leads on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,6 +20,9 @@ SHORTER = {
     "studies/compact_cifar10_small/claims.yaml": "claims.yaml --workers 1",
     "--what sensitivity": "--what sensitivity --samples 64",
     "studies/runs/pruning_ratios": "studies/runs/tiny",
+    "spaces/combined.yaml --address auto": "tiny.yaml --address auto --dry-run",
+    "my-space.yaml": "tiny.yaml",
+    "--points 5": "--points 2 --images 2_000",
     "--trials 48": "--trials 8",
     "--name four_steps": "--name four_steps --trials 1",
     "--max size_mb=0.3": "--max size_mb=1",
@@ -39,15 +43,27 @@ recipes: {whole: [{finetune: {batch: 64}}], pruned: [{prune: {ratio: 0.5}}, {fin
 claims: [{claim: pruning costs quality, better: whole, than: pruned}]
 """
 
+CANDIDATE = """\
+prune.rule: paper
+prune.criterion: magnitude
+prune.ratio.mid: 0.5
+prune.ratio.up_0: 0.5
+distil.sampling_steps: 5
+quantize.bits: 8
+"""
 
-def blocks(repository: Path, language: str) -> list[str]:
-    text = (repository / "README.md").read_text()
+
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (Path(__file__).parents[2] / "docs").glob("*.md"))]
+
+
+def blocks(repository: Path, language: str, page: str = "README.md") -> list[str]:
+    text = (repository / page).read_text()
     found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     return [block for written, block in found if written == language]
 
 
-def commands(repository: Path) -> list[str]:
-    lines = [line.split("#")[0].strip() for block in blocks(repository, "") for line in block.splitlines()]
+def commands(repository: Path, page: str) -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks(repository, "", page) for line in block.splitlines()]
     return [line for line in lines if line.startswith("python -m ")]
 
 
@@ -59,47 +75,56 @@ def call(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(left.value.code or 0)
 
 
-def test_every_command_runs(repository: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = commands(repository)
-    assert len(found) >= 12
+def run(line: str, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for long, short in SHORTER.items():
+        line = line.replace(long, short)
+    if "search.run tiny" in line and "--dry-run" not in line:
+        line += " --workers 0"
+    if "search.simulate" in line:
+        line = line.replace("studies/", f"{repository}/studies/")
+        line += " --trials 3 --samplers random --seeds 1 --out simulation.html"
+    if "search.export" in line:
+        shutil.rmtree("my-student", ignore_errors=True)
+        line += " --images 2_000"
+    assert call(line, monkeypatch) == 0, line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_runs(repository: Path, study: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     Path("claims.yaml").write_text(CLAIMS)
-    assert {line.split()[2] for line in found} == {
-        "search.analyse",
-        "search.compare",
-        "search.run",
-        "search.simulate",
-        "search.best",
-        "search.export",
-        "trainers.full",
+    Path("candidate.yaml").write_text(CANDIDATE)
+    for line in commands(repository, page):
+        run(line, repository, monkeypatch)
+
+
+def test_the_readme_shows_every_command(repository: Path) -> None:
+    shown = {line.split()[2] for line in commands(repository, "README.md")}
+    searches = {
+        f"search.{path.stem}" for path in (repository / "search").glob("*.py") if "command(main" in path.read_text()
     }
-    for line in found:
-        for long, short in SHORTER.items():
-            line = line.replace(long, short)
-        if "search.run tiny" in line and "--dry-run" not in line:
-            line += " --workers 0"
-        if "search.simulate" in line:
-            line = line.replace("studies/", f"{repository}/studies/")
-            line += " --trials 3 --samplers random --seeds 1 --out simulation.html"
-        if "search.export" in line:
-            shutil.rmtree("my-student", ignore_errors=True)
-            line += " --images 2_000"
-        assert call(line, monkeypatch) == 0, line
-    assert Path("my-student/model/model.safetensors").is_file()
+    assert shown == {*searches, "trainers.full"}
 
 
 def test_every_heading_with_a_command_names_a_real_one(repository: Path) -> None:
     named = re.findall(r"^## .*`python -m ([\w.]+)", (repository / "README.md").read_text(), flags=re.MULTILINE)
-    assert len(named) == 8
+    assert len(named) == 9
     for module in named:
         assert callable(import_module(module).main)
 
 
 def test_the_python_example_runs(repository: Path, study: Path) -> None:
-    (example,) = blocks(repository, "python")
+    example, _ = blocks(repository, "python")
     trial = next(study.glob("trials/*/model.safetensors")).parent
     scope: dict = {}
     exec(example.replace("my-student/model", str(trial)), scope)  # noqa: S102 (our own README)
     assert scope["images"].shape == (16, 1, 8, 8)
+
+
+def test_a_study_in_python(repository: Path, study: Path) -> None:
+    _, example = blocks(repository, "python")
+    scope: dict = {}
+    exec(example.replace("studies/runs/pruning_ratios", str(study)), scope)  # noqa: S102 (our own README)
+    assert len(scope["study"].table()) >= 5
 
 
 def test_the_space_in_the_readme_is_one(repository: Path, tmp_path: Path) -> None:
@@ -111,7 +136,38 @@ def test_the_space_in_the_readme_is_one(repository: Path, tmp_path: Path) -> Non
     assert len(space.knobs) == 5 and space.limits == {"fid": 60.0}
 
 
-def test_files_and_links_exist(repository: Path) -> None:
-    text = (repository / "README.md").read_text()
+@pytest.mark.parametrize("page", PAGES[1:])
+def test_parts_of_a_space_in_the_docs_are_ones(repository: Path, tmp_path: Path, page: str) -> None:
+    from ruamel.yaml import YAML
+
+    from search.space import Space
+
+    for block in blocks(repository, "yaml", page):
+        space = {"teacher": {"network": {"unet": {"channels": [8, 16]}}}, "recipe": [], **YAML(typ="safe").load(block)}
+        with (tmp_path / "space.yaml").open("w") as file:
+            YAML().dump(space, file)
+        Space.read(tmp_path / "space.yaml")
+
+
+def test_the_piece_in_the_docs_is_one(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from trainers.compression.criteria.criterion import CRITERIA
+
+    module = ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)
+    (example,) = blocks(repository, "python", "docs/adding-a-piece.md")
+    CRITERIA.names()
+    monkeypatch.setattr(CRITERIA, "_pieces", dict(CRITERIA._pieces))
+    monkeypatch.setattr(CRITERIA, "_adapter", None)
+    exec(example, vars(module))  # noqa: S102 (our own page)
+    piece = CRITERIA.parse({"largest_weight": {"power": 2.0}})
+    weight_CK = torch.tensor([[1.0, -3.0], [2.0, 0.5]])
+    assert piece.score(weight_CK, None, torch.Generator()).tolist() == [9.0, 4.0]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_and_links_exist(repository: Path, page: str) -> None:
+    text = (repository / page).read_text()
     for path in re.findall(r"\]\((?!http)([^)]+)\)", text):
-        assert (repository / path).is_file(), path
+        assert ((repository / page).parent / path).is_file(), path
