@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from search.samplers._one_thread import on_one_thread
 from trainers.command import command
 from trainers.errors import UserError
 
@@ -108,6 +109,7 @@ def best(
     )
 
 
+@on_one_thread
 def with_proposal(views: StudyViews, answer: Answer, *, least_chance: float = GOOD_CHANCE) -> Answer:
     """The answer with what the study's model expects of a candidate that was not tried.
 

@@ -116,7 +116,11 @@ class Card:
             then = {**self.trial, **confirmed}.get(name, {}).get("value", "")
             error = f"{found['stderr']:.2g}" if found["stderr"] else "exact"
             mine, trials, teachers = map(_short, (found["value"], then, teacher.get(name, "")))
-            yield (f"| {name} | {mine} | {error} | {found['samples']:,} | {found['by']} | {trials} | {teachers} |")
+            # Another extractor's figures have another scale.
+            by = self.trial.get(name, {}).get("by", found["by"])
+            elsewhere = f" (by {by})" if by != found["by"] else ""
+            cells = [f"{cell}{elsewhere}" if cell else "" for cell in (trials, teachers)]
+            yield f"| {name} | {mine} | {error} | {found['samples']:,} | {found['by']} | {' | '.join(cells)} |"
         yield ""
         yield f"On {self.record['device']}."
 

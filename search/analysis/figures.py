@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search.report.lines import LIGHT, STYLES, role
 from search.report.plot import layout, ring
-from search.simulation.figures import LIGHT, STYLES, role
 
 Figure = dict[str, Any]
 
@@ -76,6 +76,8 @@ def names_axis(title: str, names: Sequence[str]) -> dict[str, Any]:
     """An axis with a place for each name, at 0, 1, 2 ..."""
     return {
         "title": {"text": html.escape(title, quote=False), "standoff": 8},
+        # On a phone plotly turns the names, and then they need more room than numbers do.
+        "automargin": True,
         "tickvals": list(range(len(names))),
         "ticktext": [html.escape(name) for name in names],
         "range": [-0.5, len(names) - 0.5],

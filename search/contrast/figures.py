@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from search.analysis.figures import figure, series
+from search.analysis.figures import figure, mark, series
 from search.contrast.attainment import surfaces
 from search.contrast.contrast import Contrast, Side
 from search.front import minimised, non_dominated
 from search.report.axes import axis
 from search.report.candidate import short
+from search.report.lines import role
 from search.report.number import number
-from search.simulation.figures import role
 from search.views import ObjectiveView
 
 Figure = dict[str, Any]
@@ -86,8 +86,6 @@ def _staircase(contrast: Contrast, values_N2: Any, cost: ObjectiveView) -> tuple
 
 def legend(contrast: Contrast) -> list[tuple[str, str, str]]:
     """Colour, mark and name of each study, and of the attainment surfaces where there are any."""
-    from search.analysis.figures import mark
-
     entries = [(role(place), mark(place), side.name) for place, side in enumerate(contrast.sides)]
     if contrast.groups:
         entries.append(("same", "┅ ━ ╍", "attained by the best, half and all of the studies of one space"))

@@ -20,7 +20,8 @@ def answer(contrast: Contrast) -> str:
     """Which front is further, and how far each is behind the others."""
     first, *rest = contrast.best_first
     others = ", ".join(f"{side.name} {significant(side.hypervolume)}" for side in rest)
-    said = [f"{first.name} has the larger hypervolume, {significant(first.hypervolume)} against {others}."]
+    most = "largest" if rest[1:] else "larger"
+    said = [f"{first.name} has the {most} hypervolume, {significant(first.hypervolume)} against {others}."]
     if first.hypervolume == rest[0].hypervolume:
         said = [f"{first.name} and {rest[0].name} have the same hypervolume, {significant(first.hypervolume)}."]
     if not rest[1:]:

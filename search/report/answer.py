@@ -104,14 +104,14 @@ def _proposed(views: StudyViews, answer: Answer, written: Path | None) -> Iterab
         yield f"To try it: the same with --write-candidate {file}, then {run}"
 
 
-def listed(numbers: Sequence[int]) -> str:
-    """Trials as a sentence has them, the first few.
+def listed(names: Sequence[object]) -> str:
+    """Trials or studies as a sentence has them, the first few.
 
     >>> listed([17]), listed([17, 22]), listed([17, 22, 30]), listed(range(9))
     ('17', '17 and 22', '17, 22 and 30', '0, 1, 2, 3, 4, 5 and 3 more')
     """
-    shown = [str(number) for number in numbers[:_FEW]]
-    shown += [f"{len(numbers) - _FEW} more"] if len(numbers) > _FEW else []
+    shown = [str(name) for name in names[:_FEW]]
+    shown += [f"{len(names) - _FEW} more"] if len(names) > _FEW else []
     return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
 
 

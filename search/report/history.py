@@ -37,7 +37,7 @@ def history_section(views: StudyViews, *, figure: int) -> Html | None:
         element(
             "p",
             "Hypervolume is the share of the region within the limits that the front dominates, by what was measured "
-            "first, in the order in which trials began. Hours are the study's, shared out by how long each trial took.",
+            "first, in the order in which trials began. Time is the study's, shared out by how long each trial took.",
             class_="quiet",
         ),
     )

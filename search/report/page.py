@@ -32,6 +32,7 @@ from search.report.sections import (
 )
 from search.report.spent import time_spent
 from search.report.table import largest_first
+from search.samplers._one_thread import on_one_thread
 from search.views import StudyViews
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
@@ -65,6 +66,7 @@ def write_report(views: StudyViews) -> Path:
     return path
 
 
+@on_one_thread
 def page(views: StudyViews) -> str:
     """The page as text."""
     points = largest_first(views)

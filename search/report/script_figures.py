@@ -139,7 +139,10 @@ FIGURES = """
       const figure = figureOf(panel);
       const [x, y] = place(figure, trial);
       const chosen = figure.data.findIndex((trace) => trace.meta === "chosen");
-      if (panel.data && chosen >= 0) Plotly.restyle(panel, { x: [x], y: [y] }, [chosen]);
+      // Plotly forgets an axis of choices when a trace on it is moved, so a figure without trials stays untouched.
+      if (panel.data && chosen >= 0 && (x.length || panel.data[chosen].x.length)) {
+        Plotly.restyle(panel, { x: [x], y: [y] }, [chosen]);
+      }
     });
   };
 

@@ -27,7 +27,7 @@ h1 { margin: 2px 0 6px; font-size: 28px; line-height: 1.2; letter-spacing: -.01e
 h2 { margin: 44px 0 14px; font-size: 19px; }
 h3 { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; margin: 0 0 12px; font-size: 17px; }
 h4 { margin: 18px 0 6px; font-size: 13px; font-weight: 600; color: var(--muted); }
-.question { max-width: 72ch; font-size: 17px; color: var(--muted); }
+.question { max-width: 72ch; font-size: 17px; color: var(--muted); text-wrap: balance; }
 .quiet { color: var(--muted); font-size: 13px; }
 code { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
   overflow-wrap: anywhere; }
@@ -38,8 +38,8 @@ dl, dd { margin: 0; }
 .tiles dd { overflow-wrap: anywhere; }
 .tiles dt + dd { font-size: 18px; line-height: 1.35; font-weight: 600; font-variant-numeric: tabular-nums; }
 .explore { display: grid; grid-template-columns: minmax(0, 1fr) 340px; gap: 32px; margin-top: 26px; }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 8px; padding: 0; list-style: none;
-  font-size: 13px; color: var(--muted); }
+.legend { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 20px; margin: 0 0 8px; padding: 0;
+  list-style: none; font-size: 13px; color: var(--muted); }
 .legend span { display: inline-block; margin-right: 6px; font-size: 15px; }
 .legend .front, .legend .steps { color: var(--front); } .legend .dominated { color: var(--dominated); }
 .legend .knee { color: var(--knee); } .legend .teacher { color: var(--teacher); }
@@ -53,6 +53,7 @@ dl, dd { margin: 0; }
 .legend button::after { content: ": hide"; } .legend button[aria-pressed=false]::after { content: ": show"; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 14px 24px; }
 .panel { min-width: 0; height: 340px; overflow: hidden; }
+.panel .annotation-text { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
 .panel .modebar { opacity: 0; transition: opacity .15s; }
 .panel:hover .modebar, .panel:focus-within .modebar { opacity: 1; }
 .panels .panel:first-child { grid-column: 1 / -1; }
@@ -86,7 +87,7 @@ figcaption { font-size: 12px; color: var(--muted); margin-bottom: 2px; }
 .slider { display: grid; grid-template-columns: minmax(0, 1fr) 132px; gap: 0 14px; align-items: center;
   padding: 4px 0; }
 .slider label { grid-column: 1 / -1; font-size: 13px; color: var(--muted); }
-.slider > input { width: 100%; margin: 0; accent-color: var(--budget); }
+.slider > input { width: 100%; margin: 0; accent-color: color-mix(in srgb, var(--budget) 70%, var(--text)); }
 .slider > span { display: flex; gap: 6px; align-items: baseline; }
 .slider input[type=number] { font: inherit; font-size: 14px; width: 92px; padding: 2px 6px; color: var(--text);
   background: var(--page); border: 1px solid var(--line); border-radius: 6px; font-variant-numeric: tabular-nums; }
@@ -120,10 +121,13 @@ td[data-label=State] { white-space: nowrap; }
 .overlaid .share0, .overlaid .share1, .overlaid .share2, .overlaid .share3 { font-size: 12px; }
 .overlaid .share0 { color: var(--share0); } .overlaid .share1 { color: var(--share1); }
 .overlaid .share2 { color: var(--share2); } .overlaid .share3 { color: var(--share3); }
-.overlaid td:nth-child(2) { width: 270px; min-width: 200px; } .overlaid td:last-child { color: var(--muted); }
+.front th, .overlaid th { white-space: normal; vertical-align: bottom; text-wrap: balance; }
+.overlaid td:not(:last-child) { white-space: nowrap; }
+.overlaid td:nth-child(2) { width: 270px; min-width: 200px; }
+.overlaid td:last-child { width: 34%; min-width: 240px; font-size: 13px; color: var(--muted); }
 .front td:not(:nth-last-child(-n+2)) { white-space: nowrap; }
 .front td:nth-child(2) { width: 270px; min-width: 200px; }
-.front td:nth-last-child(2) { min-width: 240px; font-size: 13px; color: var(--muted); }
+.front td:nth-last-child(2) { width: 30%; min-width: 240px; font-size: 13px; color: var(--muted); }
 .front td:last-child { white-space: nowrap; }
 tr[data-trial] { cursor: pointer; }
 tr[data-trial]:hover, tr[aria-selected=true] { background: var(--surface); }
@@ -149,15 +153,16 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
   tr { border-bottom: 1px solid var(--line); padding: 12px 8px; }
   td, td:first-child { display: flex; justify-content: space-between; gap: 18px; padding: 3px 0; border: 0;
     text-align: right; }
-  .front td:nth-child(2) { display: block; width: auto; padding: 6px 0 8px; }
+  .front td:nth-child(2), .overlaid td:nth-child(2) { display: block; padding: 6px 0 8px; }
   td[data-label=Candidate], td[data-label=Reason] { display: block; text-align: left; min-width: 0; }
   td[data-label=Candidate]::before, td[data-label=Reason]::before { display: block; }
   aside { position: sticky; bottom: 0; top: auto; max-height: 36vh; padding: 12px 16px; margin: 0 -16px;
     border-radius: 12px 12px 0 0; border-width: 1px 0; box-shadow: 0 -6px 18px rgb(0 0 0 / .10); z-index: 2; }
-  .front td { white-space: normal !important; }
+  .front td, .overlaid td { width: auto !important; white-space: normal !important; }
+  td:first-child > :first-child { margin-left: auto; }
   td::before { content: attr(data-label); color: var(--muted); flex: 0 1 auto; max-width: 58%;
     text-align: left; }
-  .front td:nth-child(2)::before, td:empty::before { content: none; }
+  .front td:nth-child(2)::before, .overlaid td:nth-child(2)::before, td:empty::before { content: none; }
   tr[aria-selected=true] td:first-child { box-shadow: none; }
   tr[aria-selected=true] { box-shadow: inset 3px 0 var(--front); }
 }

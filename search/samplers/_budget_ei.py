@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from search.samplers._allowed import Allowed, Costs
 from search.samplers._history import History, Others, signs
 from search.samplers._knob_space import KnobSpace
+from search.samplers._one_thread import on_one_thread
 from search.samplers._prospect import Prospect
 
 Array = NDArray[np.float64]
@@ -92,6 +93,7 @@ class BudgetEI(BaseSampler):
         """All knobs seen so far, each with its latest distribution; those that are there only sometimes too."""
         return self._distributions(study, without=trial.number)
 
+    @on_one_thread
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class BudgetEI(BaseSampler):
     def reseed_rng(self) -> None:
         """Nothing to do: what is random depends on the seed and the trial's number, so no two workers repeat it."""
 
+    @on_one_thread
     def gains(self, study: Study) -> tuple[dict[int, float], float]:
         """What finishing each waiting trial is expected to gain, by number, and what the next new one would.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.report.axes import axis
+from search.report.lines import LIGHT, STYLES, role
 from search.report.number import number
 from search.report.plot import layout, ring
 from search.simulation.contest import Contest, Spread, Standing
@@ -15,22 +16,18 @@ from search.views import ObjectiveView
 
 Figure = dict[str, Any]
 
-STYLES = (("solid", "━"), ("dash", "╍"), ("dot", "┅"), ("dashdot", "─·"), ("longdash", "━ ━"), ("longdashdot", "━ ·"))
-"""Of each line, for plotly and for a legend; the roles ``line0`` and on have their colours."""
-LIGHT = ("#0072B2", "#B0538A", "#009E73", "#8A6D00", "#5B636C", "#7A5BC4")
-DARK = ("#56B4E9", "#E39BC4", "#2FC79B", "#F0E442", "#9DA6B0", "#B5A1F0")
 _MOST_STEPS = 200
 _UNITS = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
 
 
 def figures(contest: Contest) -> list[Figure]:
-    """Hypervolume against full trainings, and time to the aim against workers."""
-    return [_progress(contest), _waiting(contest)]
-
-
-def role(place: int) -> str:
-    """The CSS variable of a line's colour."""
-    return f"line{place % len(LIGHT)}"
+    """Hypervolume against full trainings, and time to the aim against workers where a sampler came so far."""
+    is_reached = any(
+        math.isfinite(Spread.of(seconds).median)
+        for standing in contest.standings
+        for seconds in standing.seconds.values()
+    )
+    return [_progress(contest), *([_waiting(contest)] if is_reached else [])]
 
 
 def _progress(contest: Contest) -> Figure:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.samplers._one_thread import on_one_thread
 from search.simulation.fit import Fit, Seen
 from search.simulation.known_costs import CostSketch, KnownCosts
 from search.simulation.stand_in import StandIn, measured
@@ -26,6 +27,7 @@ _FEWEST_PAIRS = 5
 _RANDOM = 400
 
 
+@on_one_thread
 def stand_in(views: StudyViews) -> StandIn:
     """The stand-in for the study in a folder; nothing is trained.
 

@@ -22,10 +22,11 @@ def answer(contest: Contest) -> str:
     )
     rivals = [standing for standing in contest.standings if standing is not winner]
     nearly = NEARLY * contest.highest
+    needed = count(winner.trainings_to(nearly).median, contest.trainings).replace(">", "more than ")
     return (
         f"With {_workers(contest.workers)}, {winner.entrant.name} {soon}; "
         + (f"of the {len(contest.standings)} compared it is the best, and " if rivals else "")
-        + f"{count(winner.trainings_to(nearly).median, contest.trainings)} full trainings bring it to {NEARLY:.0%} of "
+        + f"{needed} full trainings bring it to {NEARLY:.0%} of "
         f"the best hypervolume that any reached with {contest.trainings}."
     )
 

@@ -27,6 +27,9 @@ SHORTER = {
     "--name four_steps": "--name four_steps --trials 1",
     "--max size_mb=0.3": "--max size_mb=1",
     "--max latency_ms=40": "--max latency_ms=10000",
+    "--max size_mb=0.06": "--max size_mb=1",
+    "--max latency_ms=25": "--max latency_ms=10000",
+    " --images 60_000": "",
 }
 
 CLAIMS = """\

@@ -12,6 +12,7 @@ from search.report.page import page, write_report
 from search.report.table import largest_first
 from search.views import StudyViews
 from tests.search.browser import browse, drive, needs_chromium
+from tests.search.insight_study import known_study
 from tests.search.study_folder import OBJECTIVES, study_folder, trial, write_strip, write_views
 
 pytestmark = needs_chromium
@@ -177,6 +178,19 @@ def test_chosen_trial_is_lit_everywhere_and_text_stays_text(tmp_path):
     assert states["hovered"] == expected.format(2, "", 0, y=40)
     assert states["over"] == expected.format(0, 0, 0, y=30)
     assert "onerror" in body["data-label"]
+
+
+def test_axes_of_choices_stay_so_when_a_trial_is_chosen(tmp_path):
+    script = """
+      const kinds = () => [...document.querySelectorAll("[data-figure]")].map((panel) => panel._fullLayout.xaxis.type);
+      const before = kinds();
+      document.querySelector("[data-figure]").emit("plotly_click", { points: [{ customdata: 1 }] });
+      await wait();
+      report("kinds", JSON.stringify([before, kinds()]));
+    """
+    body, console = drive(page(known_study(tmp_path / "known")), script, tmp_path)
+    before, after = json.loads(body["data-kinds"])
+    assert console == [] and "category" in before and after == before
 
 
 def test_faint_trials_are_shown_and_hidden_from_the_legend(confirmed, tmp_path):

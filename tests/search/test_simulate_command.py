@@ -270,15 +270,22 @@ def test_what_is_not_reached_is_said(stands: StandIn) -> None:
 
 
 def test_the_page_opens_offline_and_has_titles_and_units(stands: StandIn) -> None:
-    text = page(contest(stands, trainings=60, seeds=1))
+    text = page(contest(stands, trainings=90, seeds=1))
     own = text[: text.index("<script>")]
     assert "Full trainings spent" in own and "Workers" in own
     assert re.search(r"Time to the study's front \[(s|min|h)\]", own)
     assert "Nothing was trained" in own and "http" not in own.replace("http-equiv", "")
     start = own.index('id="figures">') + len('id="figures">')
     first, second = json.loads(own[start : own.index("</script>", start)])["figures"]
-    assert first["data"][2]["x"] == list(range(61)) and second["data"][2]["x"] == [1, 3, 4, 16, 64]
+    assert first["data"][2]["x"] == list(range(91)) and second["data"][2]["x"] == [1, 3, 4, 16, 64]
     assert all(trace["meta"] in ("line0", "chosen") for trace in first["data"])
+
+
+def test_time_to_what_is_not_reached_is_no_figure(stands: StandIn) -> None:
+    held = contest(stands, seeds=1)
+    assert all(math.isinf(seconds) for (seconds,) in held.standings[0].seconds.values())
+    text = page(held)
+    assert text.count('class="panel"') == 1 and "Time to the study's front" not in text
 
 
 # The command

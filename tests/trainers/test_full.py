@@ -112,8 +112,9 @@ def test_what_was_trained_is_not_trained_again(
 
 
 def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
-    exported = {"measurements": {"size_mb": {"value": 0.5, "stderr": 0, "samples": 1, "by": ""}}}
-    (job / "measurements.json").write_text(json.dumps(exported))
+    size = {"value": 0.5, "stderr": 0, "samples": 1, "by": ""}
+    elsewhere = {"value": 41.5, "stderr": 2.0, "samples": 100, "by": "cnn-of-another-machine"}
+    (job / "measurements.json").write_text(json.dumps({"measurements": {"size_mb": size, "fid": elsewhere}}))
     (job / "lineage.json").write_text(json.dumps({"study": "tiny_study", "trial": 17, "seed": 3}))
     assert main(job, images=60) == 0
     model, card = files.load(job / "model"), (job / "model" / "model_card.md").read_text()
@@ -122,7 +123,7 @@ def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
     parameters = sum(layer.parameters for layer in model.spec.layers.values())
     for told in (
         f"{parameters:,} parameters",
-        f"| fid | {fid['value']:.5g} | {fid['stderr']:.2g} | 100 | {fid['by']} |",
+        f"| fid | {fid['value']:.5g} | {fid['stderr']:.2g} | 100 | {fid['by']} | 41.5 (by cnn-of-another-machine) |",
         "| 0.5 |",
         "1. `prune: {",
         "| prune mid_block.resnets.0.conv1 | 0.4 |",
