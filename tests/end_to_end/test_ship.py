@@ -56,23 +56,23 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_round_trip_keeps_costs_and_quality(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export(study, out=Path("my-student"), knee=True) == 0
-    assert "python -m trainers.full my-student" in capsys.readouterr().out
-    lineage = json.loads(Path("my-student/lineage.json").read_text())
+    assert export(study, out=Path("shipped-student"), knee=True) == 0
+    assert "python -m trainers.full shipped-student" in capsys.readouterr().out
+    lineage = json.loads(Path("shipped-student/lineage.json").read_text())
     front = json.loads((study / "front.json").read_text())
     assert lineage["trial"] == front["knee"] and lineage["data"] and lineage["measured_with"]["torch"]
     assert lineage["teacher"] == front["teacher"]["values"] and lineage["confirmed"]["fid"]["draws"] == 2
-    space = Space.read("my-student/recipe.yaml", ["teacher.from=my-student/teacher"])
+    space = Space.read("shipped-student/recipe.yaml", ["teacher.from=shipped-student/teacher"])
     assert space.knobs == () and space.budget.trials == 1
 
-    assert full(Path("my-student"), images=20_000) == 0
+    assert full(Path("shipped-student"), images=20_000) == 0
     said = capsys.readouterr().out
     assert "before" in said and "after" in said and "as in the trial: size_mb" in said and ", macs_g" in said
-    record = json.loads(Path("my-student/model/measurements.json").read_text())["measurements"]
-    exported = json.loads(Path("my-student/measurements.json").read_text())["measurements"]
-    assert files.load("my-student/model").spec.network == files.load("my-student").spec.network
+    record = json.loads(Path("shipped-student/model/measurements.json").read_text())["measurements"]
+    exported = json.loads(Path("shipped-student/measurements.json").read_text())["measurements"]
+    assert files.load("shipped-student/model").spec.network == files.load("shipped-student").spec.network
 
-    again = json.loads(fresh_process("-c", MEASURE_AGAIN, "my-student/model"))
+    again = json.loads(fresh_process("-c", MEASURE_AGAIN, "shipped-student/model"))
     for cost in ("size_mb", "macs_g"):
         assert again[cost] == record[cost]["value"] == exported[cost]["value"]
     assert again["by"] == record["fid"]["by"]
@@ -80,8 +80,8 @@ def test_the_round_trip_keeps_costs_and_quality(study: Path, capsys: pytest.Capt
     # Other noise, so another value, but of the same model.
     assert 0 < abs(again["fid"] - record["fid"]["value"]) < 4 * apart
 
-    assert (Path("my-student/model") / "denoiser.pt2").is_file()
-    assert "3 images" in fresh_process("my-student/model/generate.py", 3)
+    assert (Path("shipped-student/model") / "denoiser.pt2").is_file()
+    assert "3 images" in fresh_process("shipped-student/model/generate.py", 3)
     assert Path("generated.webp").stat().st_size > 0
 
 
