@@ -22,23 +22,18 @@ from search.record import Record
 from search.samplers.sampler import SAMPLERS
 from search.space import Space
 from search.study import Study
+from tests.search.told_space import TOLD
 from trainers.cache import Cache
 from trainers.errors import UserError
 
-SPACE = """\
-name: told
-teacher: {network: {unet: {channels: [8, 16], norm_groups: 4}}}
-recipe:
-  - prune:
-      criterion: {choice: [{diff_pruning: {threshold: {float: [0.0, 0.1]}}}, magnitude]}
-      ratio: {mid: {float: [0.0, 0.8]}, up_0: {float: [0.0, 0.6]}}
-  - quantize: {bits: {choice: [32, 8, 4]}}
-objectives: [{fid: {extractor: labels}}, size_mb]
-constraints: ["prune.ratio.mid >= prune.ratio.up_0"]
+SPACE = (
+    TOLD
+    + """\
 budget: {trials: 14, images: 1_000}
 sampler: {tpe: {seed: 0}}
 confirm: false
 """
+)
 WIDE = {"fid": 1e6, "size_mb": 0.2}
 HALVED = ("budget.images={min: 300, max: 900}", "budget.trials=4", "sampler={budget_ei: {seed: 3}}")
 

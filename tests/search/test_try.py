@@ -17,23 +17,18 @@ from search.known import Foresight
 from search.preparation import planned_teacher
 from search.space import Space
 from search.study import Study
+from tests.search.told_space import TOLD
 from trainers.cache import Cache
 from trainers.errors import UserError
 
-SPACE = """\
-name: told
-teacher: {network: {unet: {channels: [8, 16], norm_groups: 4}}}
-recipe:
-  - prune:
-      criterion: {choice: [{diff_pruning: {threshold: {float: [0.0, 0.1]}}}, magnitude]}
-      ratio: {mid: {float: [0.0, 0.8]}, up_0: {float: [0.0, 0.6]}}
-  - quantize: {bits: {choice: [32, 8, 4]}}
-objectives: [{fid: {extractor: labels}}, size_mb]
-constraints: ["prune.ratio.mid >= prune.ratio.up_0"]
+SPACE = (
+    TOLD
+    + """\
 budget: {trials: 4, images: {min: 300, max: 900}}
 confirm: false
 sampler: {random: {seed: 0}}
 """
+)
 PLAIN = "prune.criterion: magnitude\nprune.ratio.mid: 0.5\nprune.ratio.up_0: 0\nquantize.bits: 8\n"
 OTHER = PLAIN.replace("0.5", "0.25")
 
