@@ -1,6 +1,7 @@
 # Every target does its own set-up: a fresh machine needs only python3 (3.11 or newer), make and the network.
 PYTHON ?= python3
 SPACE  ?= spaces/pruning_ratios.yaml
+JOBS   ?= 2
 READY  := .venv/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .PHONY: run test check setup clean
@@ -10,7 +11,7 @@ run: setup
 	.venv/bin/python -m search.run $(SPACE)
 
 test: setup check
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
 
 check: setup
 	.venv/bin/ruff format --check .

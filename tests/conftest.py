@@ -20,6 +20,14 @@ from trainers.run import Run
 os.environ["HF_HUB_OFFLINE"] = "1"
 silence_libraries()
 torch.set_num_threads(1)
+_PROCESSES = ("end_to_end", "faults")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What goes to one process when several run: whole files, and all that starts Ray or kills processes."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("processes" if folder in _PROCESSES else str(item.path)))
 
 
 @pytest.fixture(scope="session")

@@ -26,23 +26,27 @@ def recipes_table(comparison: Comparison, results: Sequence[Result]) -> list[str
 
 
 def claims_table(verdicts: Sequence[Verdict]) -> list[str]:
-    """Markdown: claim, the figures it was made with, ours, and what became of it."""
-    lines = ["| claim | theirs | ours | verdict |", "| --- | --- | --- | --- |"]
+    """Markdown: claim, the figures it was made with, ours with its 95 % interval, and what became of it."""
+    lines = ["| claim | theirs | ours (95 %) | verdict |", "| --- | --- | --- | --- |"]
     for verdict in verdicts:
-        error = "" if verdict.stderr is None else f" +- {verdict.stderr:.2g}"
+        error = "" if verdict.margin is None else f" +- {verdict.margin:.2g}"
         ours = f"{verdict.by} {verdict.gain:+.3g}{error} in its favour"
         lines.append(f"| {verdict.claim.claim} | {verdict.claim.theirs} | {ours} | {verdict.kind} |")
     return lines
 
 
 def sheet(comparison: Comparison, results: Sequence[Result]) -> bytes:
-    """A WEBP with one row a recipe: its name, and what its first model draws from the noise that all share."""
+    """A WEBP with one row a recipe: its name, and what its first model draws from the noise that all share.
+
+    A result that was kept without its picture has no row; no rows at all are one white pixel.
+    """
     from PIL import Image, ImageDraw
 
-    strips = {result.recipe: result.strip for result in sorted(results, key=lambda result: -result.seed)}
+    drawn = sorted((result for result in results if result.strip), key=lambda result: -result.seed)
+    strips = {result.recipe: result.strip for result in drawn}
     rows = {name: Image.open(io.BytesIO(strips[name])) for name in comparison.recipes if name in strips}
-    width, height = (max(getattr(row, side) for row in rows.values()) for side in ("width", "height"))
-    page = Image.new("RGB", (_LABEL_WIDTH + width, len(rows) * (height + 4)), "white")
+    width, height = (max((getattr(row, side) for row in rows.values()), default=0) for side in ("width", "height"))
+    page = Image.new("RGB", (_LABEL_WIDTH + width, max(1, len(rows) * (height + 4))), "white")
     pen = ImageDraw.Draw(page)
     for place, (name, row) in enumerate(rows.items()):
         top = place * (height + 4)

@@ -15,6 +15,8 @@ from search.comparison.file import Claim, Comparison
 
 #: Of Student's t distribution: how often a difference this sure would be chance.
 _CHANCE = 0.05
+_LEVEL = 0.05
+"""Two sides are level when the difference is surely less than this part of what they measure."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,16 @@ class Verdict:
 
     Args:
         gain: By how much the better side is better, in the objective's unit; negative when it is worse.
-        stderr: Of the gain, over the seeds; None with fewer than two.
-        kind: ``holds`` or ``fails`` when the gain's 95 % interval is on one side of 0 (Student's t, pairs of one seed).
+        margin: Half of the gain's 95 % interval (Student's t, pairs of one seed); None with fewer than two seeds.
+        kind: ``holds`` or ``fails`` when the interval is on one side of 0; ``level`` when it holds 0 and nothing that
+            is 5 % of the measured values, so that there is no difference worth speaking of; else ``undecided``.
     """
 
     claim: Claim
     by: str
     gain: float
-    stderr: float | None
-    kind: Literal["holds", "fails", "undecided"]
+    margin: float | None
+    kind: Literal["holds", "fails", "level", "undecided"]
 
 
 def verdict(comparison: Comparison, claim: Claim, results: Sequence[Result]) -> Verdict:
@@ -60,17 +63,22 @@ def verdict(comparison: Comparison, claim: Claim, results: Sequence[Result]) -> 
     sign = next(1 if piece.goal == "min" else -1 for name, piece in OBJECTIVES if name == by)
     found = {(result.recipe, result.seed): result.values[by] for result in results}
     better, than = claim.sides()
-    gains = [
-        sign * (_mean(found, than, seed) - _mean(found, better, seed))
-        for seed in range(comparison.seeds)
-        if all((name, seed) in found for name in (*better, *than))
-    ]
+    seeds = [seed for seed in range(comparison.seeds) if all((name, seed) in found for name in (*better, *than))]
+    better_N = [_mean(found, better, seed) for seed in seeds]
+    than_N = [_mean(found, than, seed) for seed in seeds]
+    gains = [sign * (worse - good) for good, worse in zip(better_N, than_N, strict=True)]
     if len(gains) < 2:
         return Verdict(claim, by, gains[0] if gains else 0.0, None, "undecided")
     gain = statistics.fmean(gains)
-    stderr = statistics.stdev(gains) / math.sqrt(len(gains))
-    is_clear = abs(gain) > stderr * float(stats.t.ppf(1 - _CHANCE / 2, len(gains) - 1))
-    return Verdict(claim, by, gain, stderr, "undecided" if not is_clear else "holds" if gain > 0 else "fails")
+    margin = statistics.stdev(gains) / math.sqrt(len(gains)) * float(stats.t.ppf(1 - _CHANCE / 2, len(gains) - 1))
+    largest_level = _LEVEL * abs(statistics.fmean([*better_N, *than_N]))
+    return Verdict(claim, by, gain, margin, _kind(gain, margin, largest_level=largest_level))
+
+
+def _kind(gain: float, margin: float, *, largest_level: float) -> Literal["holds", "fails", "level", "undecided"]:
+    if abs(gain) > margin:
+        return "holds" if gain > 0 else "fails"
+    return "level" if abs(gain) + margin < largest_level else "undecided"
 
 
 def _mean(found: Mapping[tuple[str, int], float], recipes: Sequence[str], seed: int) -> float:

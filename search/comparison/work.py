@@ -40,7 +40,7 @@ def kept(folder: Path, comparison: Comparison) -> list[Result]:
     # A line that was cut short is measured again.
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     return [
-        Result(**{**line, "strip": base64.b64decode(line["strip"])})
+        Result(**{**line, "strip": base64.b64decode(line.get("strip", ""))})
         for line in lines
         if line["seed"] < comparison.seeds and line.get("key") == comparison.key_of(line["recipe"])
     ]

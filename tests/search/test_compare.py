@@ -57,7 +57,7 @@ def test_recipes_are_trained_once_and_the_claim_is_judged(
         (name, seed) for name in ("whole", "pruned") for seed in (0, 1)
     }
     (judged,) = first["verdicts"]
-    assert judged["by"] == "ssim" and judged["gain"] > 2 * judged["stderr"]
+    assert judged["by"] == "ssim" and judged["gain"] > judged["margin"]
     assert (out / "samples.webp").stat().st_size > 500 and "| whole |" in (out / "table.md").read_text()
     # One result is lost, as a machine might: only that is trained again, and to the same figures.
     lines = (out / "results.jsonl").read_text().splitlines()
@@ -119,6 +119,9 @@ def of(**values: Sequence[float]) -> list[Result]:
         ((10.0, 20.0, 30.0), (11.0, 21.6, 32.8), "fid", "undecided"),
         ((10.0, 20.0, 30.0), (10.1, 20.1, 39.0), "fid", "undecided"),
         ((10.0,), (20.0,), "fid", "undecided"),
+        # No difference, and surely none of a twentieth; the same spread of smaller values may hide one.
+        ((100.0, 120.0, 140.0), (100.5, 119.5, 140.0), "fid", "level"),
+        ((10.0, 12.0, 14.0), (10.5, 11.5, 14.0), "fid", "undecided"),
     ],
 )
 def test_a_claim_holds_when_every_pair_says_so_and_chance_does_not(
