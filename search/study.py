@@ -29,6 +29,7 @@ from trainers.states import drop_state
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from search.lease import Lease
     from search.space import Space
 
 _MAX_ATTEMPTS = 3
@@ -48,9 +49,18 @@ class Study:
         space: What is searched.
         foresight: What is known of a candidate before training.
         teacher: What the teacher measures: ``{"values": ..., "stderr": ...}``.
+        lease: Held by this driver: once it is lost, nothing is written any more. None where there is no other driver.
     """
 
-    def __init__(self, folder: Path, space: Space, foresight: Foresight, teacher: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        space: Space,
+        foresight: Foresight,
+        teacher: Mapping[str, Any],
+        *,
+        lease: Lease | None = None,
+    ) -> None:
         self.folder = folder
         self.space = space
         self.foresight = foresight
@@ -65,6 +75,8 @@ class Study:
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
         self._database = Database(folder, goals={name: each.goal for name, each in space.named_objectives.items()})
+        if lease is not None:
+            lease.guard(self._database.engine)
         others = read_others(space, folder)
         keep_others(others, folder)
         self._candidates = Candidates(space, foresight, self._database, others)

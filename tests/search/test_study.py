@@ -16,7 +16,6 @@ from objectives.device_model import calibrated
 from search import stored
 from search.job import Job
 from search.known import Foresight
-from search.lease import StudyHeldError, held
 from search.preparation import planned_teacher
 from search.record import Record
 from search.samplers.sampler import SAMPLERS
@@ -398,13 +397,6 @@ def test_a_trial_that_cannot_be_measured_again_is_tried_when_the_study_is_opened
 
 
 # The folder
-
-
-def test_a_study_has_one_driver(tmp_path: Path) -> None:
-    with held(tmp_path), pytest.raises(StudyHeldError, match="held by another driver"), held(tmp_path):
-        pass
-    with held(tmp_path):
-        pass
 
 
 def test_a_file_in_the_database_s_place_is_refused(open_study, tmp_path: Path) -> None:
