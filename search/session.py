@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from search.preflight import Survey
     from search.rehearsal import Rehearsal
     from search.space import Candidate, Space
+    from search.streak import Streak
     from search.study import Study
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
 
 RUNS = Path("studies/runs")
 HELD = 3
+PAUSED = 4
 
 
 @dataclass
@@ -225,6 +227,9 @@ class Session:
             self._say(f"the study is finished: {self.space.budget.worth}. --trials raises its budget.")
         show_end(self.console, study, tally if ran else None)
         self._say(f"wall time {duration(time.monotonic() - self.begun)}")
+        if study.streak.is_too_long:
+            sys.stderr.write(self._paused(study.streak))
+            return PAUSED
         return 0
 
     def _adopt(self, study: Study) -> None:
@@ -238,6 +243,14 @@ class Session:
             }
             said = ", ".join(f"{count} {words[fate]}" for fate, count in orphans.items())
             self._say(f"{orphans.total()} trials of an earlier run had not ended: {said}")
+
+    def _paused(self, streak: Streak) -> str:
+        return (
+            f"paused: {streak.length} times in a row it ended alike ({streak.kind}) with no success between them, so "
+            f"nothing more is begun. The last one: {streak.reason}\n"
+            f"Its log: {self.folder / streak.path / 'log.txt'}\n"
+            f"When the cause is put right, go on with:\n  {self._resume_command()}\n"
+        )
 
     # Small things
 
