@@ -22,13 +22,14 @@ budget: {}
 halving: true
 confirm: 3
 resources: {}
+limits_per_trial: {}
 sampler: budget_ei
 from_study: []
 tracker: null
 """
 # Raising the number of trials, renaming, other resources, measuring the front again and who looks on continue a study.
-_IGNORED = ("name", "resources", "budget.trials", "confirm", "tracker")
-_IGNORED_PARTS = ("resources.", "tracker.")
+_IGNORED = ("name", "resources", "limits_per_trial", "budget.trials", "confirm", "tracker")
+_IGNORED_PARTS = ("resources.", "limits_per_trial.", "tracker.")
 
 
 def with_defaults(root: Entries) -> Entries:

@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import Engine
 
 from search.record import Record
 from search.stored import RECORD
@@ -32,9 +33,11 @@ class Database:
 
     def __init__(self, folder: Path, *, goals: Mapping[str, str]) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        storage = _storage(folder)
+        self.engine = storage.engine
         self.optuna = optuna.create_study(
             study_name=folder.name,
-            storage=_storage(folder),
+            storage=storage,
             directions=["minimize" if goal == "min" else "maximize" for goal in goals.values()],
             load_if_exists=True,
         )
@@ -88,6 +91,15 @@ class Database:
 
     def _id(self, number: int) -> int:
         return self.optuna._storage.get_trial_id_from_study_id_trial_number(self.optuna._study_id, number)
+
+
+def engine_of(folder: Path) -> Engine:
+    """Connections to the database of the study in ``folder``, before anything is known of that study.
+
+    Raises:
+        UserError: when another file lies in the database's place.
+    """
+    return _storage(folder).engine
 
 
 def _storage(folder: Path) -> optuna.storages.RDBStorage:

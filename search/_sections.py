@@ -17,6 +17,7 @@ from search.name import check_name
 from search.samplers.sampler import SAMPLERS, SamplerOptions
 from search.space_error import Mistakes
 from search.trackers.tracker import TRACKERS, Tracker
+from search.watchdog import TrialLimits
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
 from trainers.registry import Registry, suggestion
@@ -114,6 +115,11 @@ def read_confirm(node: Node, mistakes: Mistakes) -> int:
 def read_resources(node: Node, mistakes: Mistakes) -> Resources | None:
     """What a trial occupies."""
     return _checked(TypeAdapter(Resources).validate_python, node, "resources", Resources, mistakes)
+
+
+def read_limits_per_trial(node: Node, mistakes: Mistakes) -> TrialLimits | None:
+    """What a trial may take at most."""
+    return _checked(TypeAdapter(TrialLimits).validate_python, node, "limits_per_trial", TrialLimits, mistakes)
 
 
 def read_objectives(node: Node, mistakes: Mistakes) -> tuple[Objective, ...]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from search.ends import TrialEndError, kind_of
 from search.evaluate import TrialPlan, Workshop, confirm, train
+from search.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from search.job import Job
     from search.record import Record
     from search.study import Study
     from trainers.run import Progress
+
+_logger = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -30,7 +35,7 @@ class Watcher(Protocol):
         """A trial reached a rung before its last; it goes on when the job does, and waits otherwise."""
 
     def ended(self, record: Record) -> None:
-        """A trial was told to the study."""
+        """A trial was told to the study; one that failed may be tried again."""
 
     def confirmed(self, record: Record) -> None:
         """A complete trial was measured again; ``record.confirmed`` is empty where that failed."""
@@ -39,6 +44,7 @@ class Watcher(Protocol):
 def plan_of(study: Study, job: Job) -> TrialPlan:
     """The job as a worker needs it; the seed of a trial depends on the study's seed and its number."""
     seed, draws = study.space.sampler.seed, study.space.confirm if job.kind == "confirm" else 0
+    limits = study.space.limits_per_trial
     return TrialPlan(
         number=job.number,
         recipe=study.space.filled(job.candidate),
@@ -50,22 +56,48 @@ def plan_of(study: Study, job: Job) -> TrialPlan:
         last_rung=job.last_rung,
         # Not of the trial: with the same noise for all, they are compared on equal terms.
         confirm_seeds=tuple(_derived(f"{seed}:confirm:{draw}") for draw in range(draws)),
+        micro_batches=job.micro_batches,
+        seconds_left=None if limits.minutes is None else 60 * limits.minutes - job.seconds_before,
+        memory_gb=limits.memory_gb,
     )
 
 
 def carried_out(
-    plan: TrialPlan, shop: Workshop, *, on_progress: Callable[[Progress], None] = lambda progress: None
+    plan: TrialPlan,
+    shop: Workshop,
+    *,
+    is_driver: bool = True,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[dict[str, Any]]:
-    """What comes of a job, as plain data: a result for each rung, or ``confirmed``, or at any point ``failed``."""
-    try:
-        if plan.confirm_seeds:
-            yield {"confirmed": confirm(plan, shop)}
-        else:
-            for result in train(plan, shop, on_progress=on_progress):
-                yield result.as_json()
-    except Exception as error:
-        # Whatever a job does, it ends as one failure with a reason, and the study goes on.
-        yield {"failed": failure_reason(error, Path(plan.folder))}
+    """What comes of a job, as plain data: a result for each rung, or ``confirmed``, or at any point ``failed``.
+
+    Args:
+        is_driver: This process must outlive the job, even one that hangs.
+    """
+    folder = Path(plan.folder)
+    watchdog = Watchdog(seconds=plan.seconds_left, memory_gb=plan.memory_gb, folder=folder, is_driver=is_driver)
+    results = _results(plan, shop, on_progress)
+    while True:
+        try:
+            # Not while the result is told: what is interrupted must be the trial.
+            with watchdog:
+                result = next(results, None)
+        except (Exception, TrialEndError) as error:
+            # Whatever a job does, it ends as one failure with a reason, and the study goes on.
+            result = {"failed": failure_reason(error, folder), "kind": kind_of(error)}
+        if result is None:
+            return
+        yield result
+        if "failed" in result:
+            return
+
+
+def _results(plan: TrialPlan, shop: Workshop, on_progress: Callable[[Progress], None]) -> Iterator[dict[str, Any]]:
+    if plan.confirm_seeds:
+        yield {"confirmed": confirm(plan, shop)}
+        return
+    for result in train(plan, shop, on_progress=on_progress):
+        yield result.as_json()
 
 
 def keep(study: Study, job: Job, result: Mapping[str, Any], watcher: Watcher) -> None:
@@ -73,7 +105,10 @@ def keep(study: Study, job: Job, result: Mapping[str, Any], watcher: Watcher) ->
     if job.kind == "confirm":
         watcher.confirmed(study.confirm(job.number, result.get("confirmed", {})))
         return
-    record = study.fail(job.number, result["failed"]) if "failed" in result else study.report(job.number, result)
+    if "failed" in result:
+        record = study.fail(job.number, result["failed"], result["kind"])
+    else:
+        record = study.report(job.number, result)
     if record.state == "stopped":
         watcher.reported(job, record)
     else:
@@ -94,11 +129,15 @@ def search_here(study: Study, shop: Workshop, watcher: Watcher) -> None:
             keep(study, job, result, watcher)
 
 
-def failure_reason(error: Exception, folder: Path) -> str:
+def failure_reason(error: BaseException, folder: Path) -> str:
     """One line for the study; the traceback goes into the trial's log."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("a") as log:
-        log.write("".join(traceback.format_exception(error)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "log.txt").open("a") as log:
+            log.write("".join(traceback.format_exception(error)))
+    except OSError:
+        # A full disk may be why it failed; the reason is kept all the same.
+        _logger.warning("%s: no log could be written", folder)
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
 

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from search.ends import failures
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -67,7 +69,7 @@ def _counts(study: Study, views: StudyViews) -> str:
     counts = Counter(trial.state for trial in views.trials)
     budget = study.space.budget.trials
     return (
-        f"{counts['complete']} trials complete, {counts['stopped']} stopped early, {counts['failed']} failed: "
+        f"{counts['complete']} trials complete, {counts['stopped']} stopped early, {failures(views.trials)}: "
         f"{budget - study.left():.3g} of {budget} full trainings' worth"
     )
 

@@ -54,6 +54,8 @@ class TrialPlan:
         folder: Of the trial's files.
         first_rung, last_rung: Those to reach now, as indices of ``rungs``; the earlier ones were reached before.
         confirm_seeds: Left empty, the trial is trained; otherwise its model is measured again, once for each.
+        micro_batches: Parts in which each batch is computed.
+        seconds_left, memory_gb: That the trial may take; None for no end.
     """
 
     number: int
@@ -65,6 +67,9 @@ class TrialPlan:
     first_rung: int = 0
     last_rung: int = 0
     confirm_seeds: tuple[int, ...] = ()
+    micro_batches: int = 1
+    seconds_left: float | None = None
+    memory_gb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,7 @@ def _run_of(plan: TrialPlan, shop: Workshop, *, until_images: int) -> Run:
         cache=shop.cache,
         budget_images=plan.rungs[-1],
         until_images=until_images,
+        micro_batches=plan.micro_batches,
     )
 
 

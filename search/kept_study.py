@@ -54,7 +54,7 @@ class KeptStudy:
             UserError: when the space has mistakes, or the study cannot be run or is held by another driver.
             KeyboardInterrupt: when interrupted; what is measured is kept.
         """
-        from search.session import HELD, Session
+        from search.session import HELD, PAUSED, Session
         from trainers.command import INTERRUPTED
 
         session = Session(
@@ -70,17 +70,23 @@ class KeptStudy:
             raise KeyboardInterrupt
         if code == HELD:
             raise UserError(f"{session.folder} is held by another driver. Wait for it, or give another name.")
+        if code == PAUSED:
+            raise UserError(
+                f"{session.folder} is paused: too many trials failed alike in a row. Run it again to go on."
+            )
         return cls.open(session.folder)
 
     def table(self) -> pandas.DataFrame:
         """One row for each trial that ended or waits, by number.
 
-        Columns: ``state`` and ``reason``; ``by_hand``; a column for each knob, by its path, empty where the trial has
+        Columns: ``state``, ``kind`` of a failure and ``reason``; ``by_hand``; a column for each knob, by its path, empty where the trial has
         not got it; for each objective its value and ``_stderr``, those that count: confirmed ones where it was measured
         again, which ``confirmed`` says; ``images`` and ``seconds``; ``path`` of its files. Of a stopped trial, values
         are those of the share of its training that it has seen.
         """
-        return self._frame(sorted(self.views.trials, key=lambda trial: trial.number), ["state", "reason", "by_hand"])
+        return self._frame(
+            sorted(self.views.trials, key=lambda trial: trial.number), ["state", "kind", "reason", "by_hand"]
+        )
 
     def front(self) -> pandas.DataFrame:
         """The same for the points of the front, the largest first; ``knee`` is True for the one at its knee."""

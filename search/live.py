@@ -7,6 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.ends import failures
 from search.report.candidate import short
 from search.report.number import duration, with_error
 
@@ -128,7 +129,7 @@ class Tally:
         doing = "measuring the front again" if self._is_confirming else f"{duration(self.seconds_left)} left"
         return (
             f"{len(self.running)} running, {self.counts['complete']} complete, {self.counts['stopped']} waiting, "
-            f"{self.counts['failed']} failed; {self.spent:.3g} of {self.study.space.budget.trials} full trainings; "
+            f"{failures(self.views.trials)}; {self.spent:.3g} of {self.study.space.budget.trials} full trainings; "
             f"{doing}; front: {len(points)} points, hypervolume {volume:.3f}"
         )
 
@@ -253,7 +254,8 @@ def beginning(job: Job, budget: Budget) -> str:
 def outcome(record: Record) -> str:
     """What became of a trial, in a few words."""
     if record.state != "complete":
-        return f"{record.state}: {record.reason}"
+        kind = f" ({record.kind})" if record.kind else ""
+        return f"{record.state}{kind}: {record.reason}"
     values = ", ".join(f"{name} {value:.4g}" for name, value in record.values.items())
     return f"done in {record.seconds:.0f} s: {values}"
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from search.ends import Kind
 
 State = Literal["complete", "failed", "rejected", "stopped"]
 
@@ -16,6 +19,7 @@ class Record:
         state: ``rejected`` trials broke a constraint or a limit on known costs and were never trained; ``stopped`` ones
             were trained with a part of the images, and their values are those of that part.
         reason: Why it failed, was rejected or stopped.
+        kind: How it failed; None of all others.
         values, stderr, samples: By objective.
         by: What measured an objective (the feature extractor), where that decides what may be compared.
         achieved: What was asked and what came out, where a stage could do only a part.
@@ -32,6 +36,7 @@ class Record:
     number: int
     state: State
     reason: str | None = None
+    kind: Kind | None = None
     candidate: dict[str, Any] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     stderr: dict[str, float] = field(default_factory=dict)

@@ -21,6 +21,7 @@ def main(
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     try_: Annotated[list[Path] | None, Parameter(name="--try", negative="")] = None,
     address: str | None = None,
+    take_over: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     resume: Annotated[bool, Parameter(negative="")] = False,
     price_per_hour: float | None = None,
@@ -47,6 +48,9 @@ def main(
         values, such as prune.ratio.mid: 0.3. Can be repeated, also on a finished study.
     address
         Of a running Ray cluster, or "auto"; left out, Ray starts on this machine alone.
+    take_over
+        Of a driver on another machine that is gone: watch whether it gives a sign of life, and go on if not. After a
+        driver on this machine it is not needed.
     dry_run
         Check the space, build its smallest and largest model, print costs and time. Nothing is trained.
     resume
@@ -76,6 +80,7 @@ def main(
         address=address,
         price_per_hour=price_per_hour,
         tries=tuple(try_ or ()),
+        take_over=take_over,
     )
     return session.go(dry_run=dry_run, resume=resume, as_json=json)
 

@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 
     from objectives.device_model import DeviceModel
     from search.known import Foresight
+    from search.lease import Lease
     from search.other_studies import OtherStudy
     from search.preflight import Survey
     from search.rehearsal import Rehearsal
     from search.space import Candidate, Space
+    from search.streak import Streak
     from search.study import Study
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
 
 RUNS = Path("studies/runs")
 HELD = 3
+PAUSED = 4
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Session:
     address: str | None = None
     price_per_hour: float | None = None
     tries: tuple[Path, ...] = ()
+    take_over: bool = False
 
     def go(self, *, dry_run: bool = False, resume: bool = False, as_json: bool = False) -> int:
         from rich.console import Console
@@ -167,6 +171,7 @@ class Session:
 
     def _search(self) -> int:
         from search import preflight, preparation
+        from search._database import engine_of
         from search.lease import StudyHeldError, held
         from search.other_studies import read_others
 
@@ -184,13 +189,13 @@ class Session:
         models = self.space.budget.models_kept(self.space.halving) + len(self.by_hand)
         preflight.check_disk(self.folder, seen, trials=models)
         try:
-            with held(self.folder):
-                return self._search_holding(foresight, seen, images)
+            with held(self.folder, engine_of(self.folder), take_over=self.take_over, say=self._say) as lease:
+                return self._search_holding(foresight, seen, images, lease)
         except StudyHeldError as error:
             sys.stderr.write(f"{error}\n")
             return HELD
 
-    def _search_holding(self, foresight: Foresight, seen: Survey, images: Images) -> int:
+    def _search_holding(self, foresight: Foresight, seen: Survey, images: Images, lease: Lease) -> int:
         from search import by_hand, preflight
         from search.ending import show_end
         from search.known import Foresight
@@ -213,7 +218,7 @@ class Session:
         foresight = Foresight(self.space, shop.teacher.spec, foresight.device_model, limits)
         preflight.survey(foresight)
         self._keep_space()
-        study = Study(self.folder, self.space, foresight, teacher)
+        study = Study(self.folder, self.space, foresight, teacher, lease=lease)
         self._adopt(study)
         if self.by_hand:
             self._say(by_hand.queue(study, self.by_hand))
@@ -227,6 +232,9 @@ class Session:
             self._say(f"the study is finished: {self.space.budget.worth}. --trials raises its budget.")
         show_end(self.console, study, tally if ran else None)
         self._say(f"wall time {duration(time.monotonic() - self.begun)}")
+        if study.streak.is_too_long:
+            sys.stderr.write(self._paused(study.streak))
+            return PAUSED
         return 0
 
     def _adopt(self, study: Study) -> None:
@@ -250,6 +258,14 @@ class Session:
                 f"{self.folder} cannot be written: {found[0]}. What is measured until here is kept.\n"
                 f"{found[1]}, then go on with:\n  {self._resume_command()}"
             ) from None
+
+    def _paused(self, streak: Streak) -> str:
+        return (
+            f"paused: {streak.length} times in a row it ended alike ({streak.kind}) with no success between them, so "
+            f"nothing more is begun. The last one: {streak.reason}\n"
+            f"Its log: {self.folder / streak.path / 'log.txt'}\n"
+            f"When the cause is put right, go on with:\n  {self._resume_command()}\n"
+        )
 
     # Small things
 

@@ -25,6 +25,7 @@ from search._sections import (
     read_from_study,
     read_halving,
     read_limits,
+    read_limits_per_trial,
     read_name,
     read_objectives,
     read_resources,
@@ -41,6 +42,7 @@ from search.name import check_name
 from search.samplers.sampler import SamplerOptions
 from search.space_error import Mistakes, Place, SpaceError
 from search.trackers.tracker import Tracker
+from search.watchdog import TrialLimits
 from trainers.data.dataset import Dataset
 from trainers.recipe import Recipe
 from trainers.registry import suggestion
@@ -68,6 +70,7 @@ class Space:
         constraints: Conditions on knobs and known costs that every candidate has to meet.
         halving: How weak trials are stopped early; None where all are trained in full.
         confirm: How often each point of the front is measured again when the search has ended; 0 is never.
+        limits_per_trial: What a trial may take before it is ended.
         from_study: Folders of other studies whose results help the sampler to begin with.
         tracker: Is told of each trial that ends, beside the study itself; None where nobody is.
         recipe: The stages with their knobs.
@@ -88,6 +91,7 @@ class Space:
     halving: HalvingOptions | None
     confirm: int
     resources: Resources
+    limits_per_trial: TrialLimits
     sampler: SamplerOptions
     from_study: tuple[str, ...]
     tracker: Tracker | None
@@ -222,6 +226,7 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         "halving": read_halving(nodes["halving"], budget, mistakes),
         "confirm": read_confirm(nodes["confirm"], mistakes),
         "resources": read_resources(nodes["resources"], mistakes),
+        "limits_per_trial": read_limits_per_trial(nodes["limits_per_trial"], mistakes),
         "sampler": sampler,
         "from_study": read_from_study(nodes["from_study"], sampler, mistakes),
         "tracker": read_tracker(nodes["tracker"], mistakes),

@@ -6,7 +6,7 @@ A trial that was stopped early stays open in Optuna, with its target reached: ra
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -14,8 +14,13 @@ from search.record import Record
 from search.samplers._history import RUNGS as RUNGS
 from search.samplers._history import TARGET as TARGET
 
+if TYPE_CHECKING:
+    from search.ends import Kind
+
 CANDIDATE, RECORD, ATTEMPT, BY_HAND = "candidate", "record", "attempt", "by_hand"
 """User attributes: answers to the knobs, what became of it, how often it was tried, whether a user named it."""
+RETRIED, REPLACED, MICRO_BATCHES = "retried", "replaced", "micro_batches"
+"""And whether it was tried again, whether another trial does that in its place, in how many parts it computes a batch."""
 LOST = "its driver ended while it ran"
 _TOLERANCE = 1e-9
 
@@ -29,6 +34,11 @@ def rungs(trial: FrozenTrial) -> list[dict[str, Any]]:
 def reached(trial: FrozenTrial) -> float:
     """The share of a full training that is done and measured."""
     return max((float(rung["share"]) for rung in rungs(trial)), default=0.0)
+
+
+def seconds_in(trial: FrozenTrial) -> float:
+    """That workers were busy with its rungs."""
+    return float(sum(rung["seconds"] for rung in rungs(trial)))
 
 
 def target(trial: FrozenTrial) -> float:
@@ -48,9 +58,9 @@ def is_training(trial: FrozenTrial) -> bool:
 
 
 def is_free(trial: FrozenTrial) -> bool:
-    """Whether a trial costs no budget: turned away untrained, queued, lost with its driver, or named by a user."""
+    """Whether a trial costs no budget: turned away untrained, queued, lost with its driver, tried again, or by hand."""
     record = trial.user_attrs.get(RECORD, {})
-    is_lost = str(record.get("reason", "")).startswith(LOST)
+    is_lost = str(record.get("reason", "")).startswith(LOST) or REPLACED in trial.user_attrs
     return trial.state == TrialState.WAITING or record.get("state") == "rejected" or is_lost or is_by_hand(trial)
 
 
@@ -87,14 +97,15 @@ def stopped_record(trial: FrozenTrial, names: Sequence[str], *, path: str, image
     return _measured_record(trial, names, path=path, state="stopped", before=rungs(trial), reason=reason)
 
 
-def failed_record(trial: FrozenTrial, reason: str, *, path: str, seconds: float) -> Record:
+def failed_record(trial: FrozenTrial, reason: str, *, kind: Kind, path: str, seconds: float) -> Record:
     """Of a trial that gave no result; ``seconds`` since its last rung."""
     return Record(
         number=trial.number,
         state="failed",
         reason=reason,
+        kind=kind,
         candidate=trial.user_attrs.get(CANDIDATE, {}),
-        seconds=round(sum(rung["seconds"] for rung in rungs(trial)) + seconds, 3),
+        seconds=round(seconds_in(trial) + seconds, 3),
         images=max((rung["result"]["images"] for rung in rungs(trial)), default=0),
         rungs=[_shown(rung) for rung in rungs(trial)],
         path=path,
@@ -117,7 +128,7 @@ def _measured_record(
         samples={name: value["samples"] for name, value in measured.items()},
         by={name: value["by"] for name, value in measured.items() if value["by"]},
         achieved=result["notes"],
-        seconds=round(sum(rung["seconds"] for rung in rungs(trial)), 3),
+        seconds=round(seconds_in(trial), 3),
         stages=_added(rung["result"]["seconds"] for rung in rungs(trial)),
         images=result["images"],
         rungs=[_shown(rung) for rung in before],

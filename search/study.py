@@ -15,6 +15,7 @@ from search import stored
 from search._candidates import Candidates
 from search._database import Database
 from search.confirmation import unconfirmed
+from search.ends import TRIED_AGAIN
 from search.front_file import front_json
 from search.halving import Step
 from search.job import Job
@@ -22,6 +23,7 @@ from search.known import Foresight
 from search.next_step import Pace
 from search.other_studies import keep_others, read_others
 from search.record import Record
+from search.streak import Streak
 from search.views import StudyViews
 from trainers.atomic import write_atomically
 from trainers.states import drop_state
@@ -29,9 +31,14 @@ from trainers.states import drop_state
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from search.ends import Kind
+    from search.lease import Lease
     from search.space import Space
 
 _MAX_ATTEMPTS = 3
+_MICRO_BATCHES = 2
+_KEPT = (stored.CANDIDATE, stored.BY_HAND, stored.ATTEMPT, stored.RETRIED, stored.MICRO_BATCHES)
+"""What another trial in its place has of a trial."""
 _CONFIRMED = "confirmed:"
 """Of attributes of the study: what a trial measured again. A trial that has ended takes no attributes itself."""
 _RESULT = ("images", "measurements", "seconds", "versions", "device")
@@ -48,9 +55,18 @@ class Study:
         space: What is searched.
         foresight: What is known of a candidate before training.
         teacher: What the teacher measures: ``{"values": ..., "stderr": ...}``.
+        lease: Held by this driver: once it is lost, nothing is written any more. None where there is no other driver.
     """
 
-    def __init__(self, folder: Path, space: Space, foresight: Foresight, teacher: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        space: Space,
+        foresight: Foresight,
+        teacher: Mapping[str, Any],
+        *,
+        lease: Lease | None = None,
+    ) -> None:
         self.folder = folder
         self.space = space
         self.foresight = foresight
@@ -58,6 +74,8 @@ class Study:
         self.names = list(space.objective_names)
         self.limits = dict(foresight.limits)
         self._signs = {name: -1.0 if each.goal == "max" else 1.0 for name, each in space.named_objectives.items()}
+        #: Failures in a row, since the study was opened.
+        self.streak = Streak()
         self._opened = time.monotonic()
         #: When the job of a trial began, or last reported.
         self._begun: dict[int, float] = {}
@@ -65,6 +83,8 @@ class Study:
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
         self._database = Database(folder, goals={name: each.goal for name, each in space.named_objectives.items()})
+        if lease is not None:
+            lease.guard(self._database.engine)
         others = read_others(space, folder)
         keep_others(others, folder)
         self._candidates = Candidates(space, foresight, self._database, others)
@@ -77,11 +97,13 @@ class Study:
     def next(self) -> Job | None:
         """What a free worker does; None when there is nothing until a running job has ended, or for good.
 
-        When the budget is spent, the front is measured again.
+        When the budget is spent, the front is measured again. Nothing more is begun when too many failed alike in a row.
 
         Raises:
             UserError: when no candidate meets the limits and constraints of the space.
         """
+        if self.streak.is_too_long:
+            return None
         step = self._next_step()
         if step is not None:
             return self._begin(step)
@@ -132,6 +154,8 @@ class Study:
             candidate=self._candidate(number),
             first_rung=sum(share <= reached for share in shares),
             last_rung=shares.index(step.share),
+            micro_batches=self._database.trial(number).user_attrs.get(stored.MICRO_BATCHES, 1),
+            seconds_before=stored.seconds_in(self._database.trial(number)),
         )
 
     def _unconfirmed(self) -> list[int]:
@@ -161,23 +185,58 @@ class Study:
         before = [old for old in stored.rungs(self._database.trial(number)) if old["share"] < rung["share"]]
         self._database.set(number, stored.RUNGS, [*before, rung])
         self._begun[number] = now
+        if rung["share"] >= stored.target(self._database.trial(number)) - 1e-9:
+            self.streak.end()
         if not result["is_last"]:
             return self._stopped(self._database.trial(number))
         missing = [name for name in self.names if name not in learned]
         if missing:
-            return self.fail(number, f"objective {missing[0]} was not measured")
+            return self.fail(number, f"objective {missing[0]} was not measured", "missing_objective")
         record = stored.complete_record(self._database.trial(number), self.names, path=self.trial_path(number))
         self._end(record)
         return record
 
-    def fail(self, number: int, reason: str) -> Record:
-        """Keep that a trial failed, and why."""
-        now = time.monotonic()
-        seconds = now - self._begun.get(number, now)
+    def fail(self, number: int, reason: str, kind: Kind = "crash") -> Record:
+        """Keep that a trial failed, how and why.
+
+        What may be the machine's fault is tried once more, from the last rung where there is one; where the memory of a
+        device was too small, with batches in two parts.
+        """
+        self.streak.add(kind, reason, self.trial_path(number))
         trial = self._database.trial(number)
-        record = stored.failed_record(trial, reason, path=self.trial_path(number), seconds=seconds)
+        if kind not in TRIED_AGAIN or stored.RETRIED in trial.user_attrs:
+            return self._failed(trial, reason, kind)
+        changed = {stored.RETRIED: kind}
+        if kind == "out_of_memory_cuda":
+            changed |= {stored.MICRO_BATCHES: _MICRO_BATCHES}
+        fate = self._tried_again(trial, reason, kind, changed)
+        then = {"wait": "it goes on from its last rung", "queued": "it begins again", "failed": "it is given up"}[fate]
+        return replace(self._failed_record(trial, reason, kind), reason=f"{reason} ({then})")
+
+    def _failed(self, trial: FrozenTrial, reason: str, kind: Kind) -> Record:
+        record = self._failed_record(trial, reason, kind)
         self._end(record)
         return record
+
+    def _failed_record(self, trial: FrozenTrial, reason: str, kind: Kind) -> Record:
+        now = time.monotonic()
+        seconds, path = now - self._begun.get(trial.number, now), self.trial_path(trial.number)
+        return stored.failed_record(trial, reason, kind=kind, path=path, seconds=seconds)
+
+    def _tried_again(self, trial: FrozenTrial, reason: str, kind: Kind, changed: Mapping[str, Any]) -> str:
+        """Have a trial go on from its last rung, or another begin in its place; ``failed`` where it has no knob."""
+        if stored.reached(trial):
+            for key, value in {**changed, stored.TARGET: stored.reached(trial)}.items():
+                self._database.set(trial.number, key, value)
+            return "wait"
+        if trial.params:
+            self._database.set(trial.number, stored.REPLACED, True)
+        self._failed(trial, reason, kind)
+        if not trial.params:
+            return "failed"
+        kept = {key: trial.user_attrs[key] for key in _KEPT if key in trial.user_attrs}
+        self._database.queue(trial.params, {**kept, **changed, "retries": trial.number})
+        return "queued"
 
     def confirm(self, number: int, measured: Mapping[str, Mapping[str, float]]) -> Record:
         """Keep what a complete trial measured again; nothing where that failed."""
@@ -216,15 +275,10 @@ class Study:
             self.report(trial.number, finished)
             return "finished"
         attempts = int(trial.user_attrs.get(stored.ATTEMPT, 1))
-        if attempts < _MAX_ATTEMPTS and stored.reached(trial):
-            self._database.set(trial.number, stored.ATTEMPT, attempts + 1)
-            self._database.set(trial.number, stored.TARGET, stored.reached(trial))
-            return "wait"
-        self.fail(trial.number, f"{stored.LOST} (attempt {attempts})")
-        if attempts < _MAX_ATTEMPTS and trial.params:
-            kept = {key: trial.user_attrs[key] for key in (stored.CANDIDATE, stored.BY_HAND) if key in trial.user_attrs}
-            self._database.queue(trial.params, {**kept, stored.ATTEMPT: attempts + 1, "retries": trial.number})
-            return "queued"
+        reason = f"{stored.LOST} (attempt {attempts})"
+        if attempts < _MAX_ATTEMPTS:
+            return self._tried_again(trial, reason, "lost_driver", {stored.ATTEMPT: attempts + 1})
+        self._failed(trial, reason, "lost_driver")
         return "failed"
 
     def _finished(self, trial: FrozenTrial) -> dict[str, Any] | None:

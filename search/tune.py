@@ -9,12 +9,15 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.drive import Watcher, carried_out, keep, plan_of
+from search.ends import kind_of
+from search.watchdog import take_marker
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +47,15 @@ os.environ.update(
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.air.execution._internal import RayActorManager  # noqa: E402
+from ray.exceptions import (  # noqa: E402
+    ActorDiedError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 from ray.tune.search import Searcher  # noqa: E402
 
 
@@ -113,11 +125,11 @@ class _Worker(tune.Trainable):
         from search.evaluate import TrialPlan
 
         self._plan = TrialPlan(**config["plan"])
-        self._results = carried_out(self._plan, self._shop)
+        self._results = carried_out(self._plan, self._shop, is_driver=False)
 
     def step(self) -> dict[str, Any]:
         result = next(self._results)
-        is_last = result.get("images") in (None, self._plan.rungs[self._plan.last_rung])
+        is_last = "failed" in result or result.get("images") in (None, self._plan.rungs[self._plan.last_rung])
         # As text: Tune flattens nested results on their way to the searcher.
         return {"result": json.dumps(result), "done": is_last}
 
@@ -129,7 +141,10 @@ class _Worker(tune.Trainable):
 
 
 class _StudySearcher(Searcher):
-    """Hands the study's jobs to Tune and Tune's results to the study."""
+    """Hands the study's jobs to Tune and Tune's results to the study.
+
+    What goes wrong in here, such as a full disk, ends the run: Tune would take it for a fault of a trial.
+    """
 
     def __init__(self, study: Study, watcher: Watcher) -> None:
         super().__init__()
@@ -137,27 +152,47 @@ class _StudySearcher(Searcher):
         self._watcher = watcher
         self._job_of: dict[str, Job] = {}
         self._is_asked = False
+        #: Why the run has to end.
+        self.error: Exception | None = None
+        #: Why the worker was lost that Tune is about to name.
+        self.loss: Exception | None = None
 
     def suggest(self, trial_id: str) -> Any:
         # Tune asks all the time; the answer changes only when something has ended.
-        if self._is_asked:
+        if self._is_asked or self.error is not None:
             return None
-        job = self._study.next()
-        if job is None:
-            self._is_asked = bool(self._job_of)
-            return None if self._job_of else Searcher.FINISHED
-        self._job_of[trial_id] = job
-        self._watcher.started(job)
-        return {"plan": asdict(plan_of(self._study, job))}
+        with self._ending_the_run():
+            job = self._study.next()
+            if job is None:
+                self._is_asked = bool(self._job_of)
+                return None if self._job_of else Searcher.FINISHED
+            self._job_of[trial_id] = job
+            self._watcher.started(job)
+            return {"plan": asdict(plan_of(self._study, job))}
+        return None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        keep(self._study, self._job_of[trial_id], json.loads(result["result"]), self._watcher)
+        self._keep(self._job_of[trial_id], json.loads(result["result"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         # Tune gives the last result here, not to on_trial_result.
         job, self._is_asked = self._job_of.pop(trial_id), False
-        told = {"failed": "its worker was lost"} if error or not result else json.loads(result["result"])
-        keep(self._study, job, told, self._watcher)
+        if error or not result:
+            self._keep(job, _lost(self._study.folder / self._study.trial_path(job.number), self.loss))
+        else:
+            self._keep(job, json.loads(result["result"]))
+
+    def _keep(self, job: Job, told: Mapping[str, Any]) -> None:
+        if self.error is None:
+            with self._ending_the_run():
+                keep(self._study, job, told, self._watcher)
+
+    @contextmanager
+    def _ending_the_run(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher to restore it later; ours is rebuilt from the study instead.
@@ -171,6 +206,60 @@ class _StudySearcher(Searcher):
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the state."""
+
+
+def _lost(folder: Path, loss: Exception | None) -> dict[str, str]:
+    """How a trial ended whose worker is gone: as its watchdog said, or as Ray does."""
+    left = take_marker(folder)
+    if left is not None:
+        return {"failed": left.reason, "kind": left.kind}
+    said = str(loss).strip().splitlines() if loss is not None else []
+    reason = f"its worker was lost: {said[0][:300]}" if said else "its worker was lost"
+    if isinstance(loss, RayTaskError):
+        return {"failed": reason, "kind": kind_of(loss.cause)}
+    if isinstance(loss, OutOfMemoryError):
+        return {"failed": "Ray ended its worker, since the machine ran out of memory", "kind": "out_of_memory"}
+    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and "node" in str(loss).lower()):
+        return {"failed": reason, "kind": "lost_node"}
+    return {"failed": reason, "kind": "lost_worker"}
+
+
+class _Ending(tune.Stopper):
+    """Stops all trials when the run has to end."""
+
+    def __init__(self, searcher: _StudySearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._searcher.error is not None
+
+
+@contextmanager
+def _losses_told(searcher: _StudySearcher) -> Iterator[None]:
+    """Within it, every loss of a worker is one lost trial, and the searcher knows why.
+
+    Tune ends the whole study with a RuntimeError where Ray's memory monitor ends one worker: it knows of actors that
+    died and of tasks that failed, and takes an OutOfMemoryError for neither.
+    """
+    failed = RayActorManager._actor_task_failed
+
+    def told(manager: RayActorManager, task: Any, exception: Exception) -> None:
+        searcher.loss = exception
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            exception = ActorDiedError()
+        try:
+            failed(manager, task, exception)
+        finally:
+            searcher.loss = None
+
+    RayActorManager._actor_task_failed = told
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = failed
 
 
 def start(*, address: str | None, cpus: int, gpus: int) -> None:
@@ -201,17 +290,20 @@ def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: in
     resources = study.space.resources
     shared = _SharedInputs.of(shop, cpus=resources.cpu)
     trainable = tune.with_parameters(_Worker, shared=shared)
-    with tempfile.TemporaryDirectory(prefix="slimfront-tune-") as scratch:
+    searcher = _StudySearcher(study, watcher)
+    with tempfile.TemporaryDirectory(prefix="slimfront-tune-") as scratch, _losses_told(searcher):
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
             tune_config=tune.TuneConfig(
-                search_alg=_StudySearcher(study, watcher),
+                search_alg=searcher,
                 num_samples=-1,
                 max_concurrent_trials=workers,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="trials", storage_path=scratch, verbose=0),
+            run_config=tune.RunConfig(name="trials", storage_path=scratch, verbose=0, stop=_Ending(searcher)),
         ).fit()
+    if searcher.error is not None:
+        raise searcher.error
 
 
 def stop() -> None:

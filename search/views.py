@@ -136,6 +136,7 @@ class TrialView:
     """One line of ``trials.jsonl``: an ended trial.
 
     Args:
+        kind: How it failed; None of all others, and where an older version wrote the file.
         values, stderr: The first measurement; of a stopped trial at the share that it reached.
         by_hand: A user named the candidate, not the sampler.
         confirmed: What was measured again after the search, by objective.
@@ -144,6 +145,7 @@ class TrialView:
     number: int
     state: Literal["complete", "failed", "rejected", "stopped"]
     reason: str | None = None
+    kind: str | None = None
     candidate: dict[str, Any] = field(default_factory=dict)
     values: dict[str, float | None] = field(default_factory=dict)
     stderr: dict[str, float | None] = field(default_factory=dict)

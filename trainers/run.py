@@ -62,6 +62,7 @@ class Run:
         until_images: Stop here, a share of the budget; the run can go on from there later.
         state: Where an earlier run of the same recipe stopped.
         on_progress: Called about once a second while training.
+        micro_batches: Parts in which a batch is computed, one after the other; the step is that of the whole batch.
         processes: Those that train together, each on its device.
     """
 
@@ -74,6 +75,7 @@ class Run:
     until_images: int
     state: TrainingState | None = None
     on_progress: Callable[[Progress], None] = lambda progress: None
+    micro_batches: int = 1
     processes: Processes = field(default_factory=Processes)
     seconds: dict[str, float] = field(default_factory=dict)
     kept_state: TrainingState | None = None

@@ -120,10 +120,11 @@ def troubles(views: StudyViews) -> Html | None:
     ended = [trial for trial in views.trials if trial.state in ("failed", "rejected")]
     if not ended:
         return None
-    headings = ["Trial", "State", "Reason", "Candidate"]
+    headings = ["Trial", "State", "Kind", "Reason", "Candidate"]
     order = sorted(ended, key=lambda trial: (_STATES.index(trial.state), trial.number))
     rows = [
-        [str(trial.number), trial.state, trial.reason or "no reason kept", short(trial.candidate)] for trial in order
+        [str(trial.number), trial.state, trial.kind or "", trial.reason or "no reason kept", short(trial.candidate)]
+        for trial in order
     ]
     return folded_table("Trials without a result", headings, rows)
 

@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 
+from search._database import engine_of
 from search.lease import held
 from search.rehearsal import Rehearsal
 from tests.search.study_folder import study_folder
@@ -359,10 +361,12 @@ def test_other_space_under_an_old_name_shows_the_difference_and_three_ways_out(p
 
 def test_held_study_exits_3_and_says_who_holds_it(place, refused):
     (place / SPACE).write_text(written())
-    with held(Path("studies/runs/tiny")):
+    folder = Path("studies/runs/tiny")
+    with held(folder, engine_of(folder)):
         message = refused("search.run", SPACE, code=3)
-    assert message.startswith(f"studies/runs/tiny is held by another driver (process {os.getpid()} since ")
-    assert "--name" in message
+    holder = f"process {os.getpid()} on {socket.gethostname()} since "
+    assert message.startswith(f"studies/runs/tiny is held by another driver ({holder}")
+    assert "--name" in message and "--take-over" in message
 
 
 @pytest.mark.parametrize("command", ["search.best", "search.explore", "search.export"])

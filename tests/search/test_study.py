@@ -14,14 +14,15 @@ import torch
 
 from objectives.device_model import calibrated
 from search import stored
+from search.ends import failures
 from search.job import Job
 from search.known import Foresight
-from search.lease import StudyHeldError, held
 from search.preparation import planned_teacher
 from search.record import Record
 from search.samplers.sampler import SAMPLERS
 from search.space import Space
 from search.study import Study
+from search.views import StudyViews
 from tests.search.told_space import TOLD
 from trainers.cache import Cache
 from trainers.errors import UserError
@@ -400,15 +401,103 @@ def test_a_trial_that_cannot_be_measured_again_is_tried_when_the_study_is_opened
 # The folder
 
 
-def test_a_study_has_one_driver(tmp_path: Path) -> None:
-    with held(tmp_path), pytest.raises(StudyHeldError, match="held by another driver"), held(tmp_path):
-        pass
-    with held(tmp_path):
-        pass
-
-
 def test_a_file_in_the_database_s_place_is_refused(open_study, tmp_path: Path) -> None:
     (tmp_path / "told").mkdir()
     (tmp_path / "told" / "study.db").write_bytes(b"not a database" * 100)
     with pytest.raises(UserError, match="not a usable database"):
         open_study()
+
+
+# Failures
+
+
+@pytest.mark.parametrize("kind", ["out_of_memory", "out_of_memory_cuda", "lost_worker", "lost_node"])
+def test_what_may_be_the_machine_s_fault_is_tried_once_more(open_study, kind: str) -> None:
+    study = open_study(*HALVED)
+    lost = next_job(study)
+    record = study.fail(lost.number, "why", kind)
+    assert (record.state, record.kind, record.reason) == ("failed", kind, "why (it begins again)")
+    assert study.left() == 4
+    again = next_job(study)
+    assert again.number != lost.number and again.candidate == lost.candidate
+    assert again.micro_batches == (2 if kind == "out_of_memory_cuda" else 1)
+    assert study.fail(again.number, "why", kind).reason == "why"
+    assert study.left() == pytest.approx(4 - 1 / 3) and next_job(study).candidate != lost.candidate
+    assert [record.kind for record in study.records() if record.state == "failed"] == [kind, kind]
+
+
+@pytest.mark.parametrize("kind", ["crash", "diverged", "timeout", "missing_objective", "disk_full"])
+def test_a_trial_s_own_fault_is_not_tried_again(open_study, kind: str) -> None:
+    study = open_study(*HALVED)
+    lost = next_job(study)
+    assert study.fail(lost.number, "why", kind).kind == kind
+    assert study.left() == pytest.approx(4 - 1 / 3) and next_job(study).candidate != lost.candidate
+
+
+@pytest.mark.parametrize("halving", ["true", "false"])
+def test_a_lost_worker_s_trial_goes_on_from_its_last_rung(open_study, halving: str) -> None:
+    study = open_study("budget.images={min: 300, max: 900}", "budget.trials=1", "confirm=0", f"halving={halving}")
+    job = next_job(study)
+    study.report(job.number, result(study, job, rung=0))
+    job = job if halving == "false" else next_job(study)
+    kept = study.folder / study.trial_path(job.number) / "training.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert study.fail(job.number, "why", "lost_worker").reason == "why (it goes on from its last rung)"
+    assert kept.exists() and study.left() == pytest.approx(2 / 3)
+    again = next_job(study)
+    assert (again.number, again.first_rung, again.last_rung) == (job.number, 1, 1) and not again.is_new
+    done(study, again)
+    assert study.is_finished() and by_state(study) == {"complete": [job.number]} and not kept.exists()
+
+
+def test_without_halving_a_dead_driver_s_trial_goes_on_too(open_study) -> None:
+    overrides = ("budget.images={min: 300, max: 900}", "budget.trials=1", "halving=false")
+    dead = open_study(*overrides)
+    job = next_job(dead)
+    dead.report(job.number, result(dead, job, rung=0))
+    heir = open_study(*overrides)
+    assert heir.adopt_orphans() == {job.number: "wait"}
+    again = next_job(heir)
+    assert (again.number, again.first_rung, again.last_rung) == (job.number, 1, 1)
+
+
+def test_five_alike_in_a_row_pause_the_study(open_study) -> None:
+    study = open_study()
+    jobs = [next_job(study) for _ in range(8)]
+    for job in jobs[:4]:
+        study.fail(job.number, "why", "timeout")
+    done(study, jobs[4])
+    running = next_job(study)
+    for job, kind in zip(jobs[5:], ("timeout", "crash", "timeout"), strict=True):
+        study.fail(job.number, "why", kind)
+    for count in range(2, 6):
+        assert not study.streak.is_too_long
+        study.fail(next_job(study).number, f"why {count}", "timeout")
+    assert study.streak.is_too_long and (study.streak.kind, study.streak.reason) == ("timeout", "why 5")
+    assert study.next() is None and not study.is_finished()
+    # What runs is kept, and opened again the study goes on.
+    assert done(study, running).state == "complete"
+    assert open_study().next() is not None
+
+
+def test_a_success_lets_a_paused_study_go_on(open_study) -> None:
+    study = open_study()
+    running = next_job(study)
+    for _ in range(5):
+        study.fail(next_job(study).number, "why", "crash")
+    assert study.next() is None
+    done(study, running)
+    assert study.next() is not None
+
+
+def test_views_of_an_older_version_have_no_kind(open_study) -> None:
+    study = open_study()
+    study.fail(next_job(study).number, "why", "timeout")
+    views = study.write_views()
+    assert [trial.kind for trial in views.trials if trial.state == "failed"] == ["timeout"]
+    assert failures(views.trials) == "1 failed (1 timeout)"
+    path = study.folder / "trials.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({key: line[key] for key in line if key != "kind"}) + "\n" for line in lines))
+    assert failures(StudyViews.open(study.folder).trials) == "1 failed (1 of no kind kept)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from trainers.distillation._optimizers import kept_state, optimizer_of, restore_
 from trainers.distillation._precision import Precision, checkpointed, compiled
 from trainers.distillation._zeros import Zeros
 from trainers.models import float16
+from trainers.processes import Processes
 
 if TYPE_CHECKING:
     from trainers.distillation._stage import TrainingStage
@@ -44,6 +45,16 @@ class Batch:
     noisy_BCHW: Tensor
     timestep_B: Tensor
     label_B: Tensor | None
+
+    def part(self, images: slice) -> Batch:
+        """Some of them."""
+        return Batch(
+            image_BCHW=self.image_BCHW[images],
+            noise_BCHW=self.noise_BCHW[images],
+            noisy_BCHW=self.noisy_BCHW[images],
+            timestep_B=self.timestep_B[images],
+            label_B=None if self.label_B is None else self.label_B[images],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,18 +122,18 @@ def trained(
             for group in optimizer.param_groups:
                 group["lr"] = rate.after(seen)
             batch = _batch(model, run, seen, options, timesteps or _uniform(model.spec))
-            with precision.forward():
-                value = loss(called, batch) * run.processes.share_of(options.batch)
-            if not precision.step(value, optimizer, parameters, clip=options.clip, add_up=run.processes.add_up):
+            parts = _shares(loss, called, batch, run, options, precision)
+            value = precision.step(parts, optimizer, parameters, clip=options.clip, add_up=run.processes.add_up)
+            if value is None:
                 raise FloatingPointError(f"{run.stage_name}: the loss is not finite after {seen} images")
             zeros.put_back()
             seen += options.batch
             average.update(net)
             if monotonic() - last_report > _SECONDS_BETWEEN_REPORTS:
                 last_report = monotonic()
-                run.report(min(seen, run.last_image), float(value.detach()))
+                run.report(min(seen, run.last_image), float(value))
     if seen > began:
-        run.report(min(seen, run.last_image), float(value.detach()))
+        run.report(min(seen, run.last_image), float(value))
         kept = kept_state(optimizer) | _unrounded(net, model.spec) | {_PHASE: torch.tensor(phase.number)}
         for part in (zeros, average, precision):
             kept |= part.kept_state()
@@ -199,6 +210,21 @@ def _batch(model: DiffusionModel, run: Run, seen: int, options: TrainingStage, t
         timestep_B=timestep_B[part].to(run.device),
         label_B=None if label_B is None else label_B[part].to(run.device),
     )
+
+
+def _shares(
+    loss: Loss, net: nn.Module, batch: Batch, run: Run, options: TrainingStage, precision: Precision
+) -> Iterator[Tensor]:
+    """What each part of this process's batch adds to the loss; one part, unless there is too little memory for it."""
+    size = len(batch.image_BCHW)
+    count = min(run.micro_batches, size)
+    for rank in range(count):
+        part = Processes(rank=rank, count=count).part_of(size)
+        with precision.forward():
+            value = loss(net, batch.part(part)) * (
+                run.processes.share_of(options.batch) * (part.stop - part.start) / size
+            )
+        yield value
 
 
 class _Average:

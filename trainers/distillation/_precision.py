@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -37,24 +37,30 @@ class Precision:
 
     def step(
         self,
-        value: Tensor,
+        parts: Iterable[Tensor],
         optimizer: torch.optim.Optimizer,
         parameters: list[nn.Parameter],
         *,
         clip: float,
         add_up: Callable[[Sequence[Tensor]], None] = lambda tensors: None,
-    ) -> bool:
-        """One step of the optimiser down the clipped gradient; whether the gradient was finite.
+    ) -> Tensor | None:
+        """One step of the optimiser down the clipped gradient: the value; None when the gradient was not finite.
 
-        Where several processes train together, ``value`` and its gradient are this one's share. ``add_up`` replaces
+        The value comes in parts that add up to it. Each is asked for when the one before it was differentiated, so
+        that no more than one of them is held.
+
+        Where several processes train together, the value and its gradient are this one's share. ``add_up`` replaces
         them by their sums over all, so that every process takes the same step.
 
         With fp16, a gradient that overflows is no error: the step is left out and the scale halved, as far as that
         can help.
         """
         optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(value).backward()
-        add_up([*(each.grad for each in parameters if each.grad is not None), value.detach()])
+        value = torch.zeros((), device=self._device)
+        for part in parts:
+            self._scaler.scale(part).backward()
+            value = value + part.detach()
+        add_up([*(each.grad for each in parameters if each.grad is not None), value])
         self._scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, clip)
         is_finite = bool(torch.isfinite(norm))
@@ -62,7 +68,7 @@ class Precision:
             self._scaler.step(optimizer)
             self._scaler.update()
         is_overflow = self._scaler.is_enabled() and self._scaler.get_scale() > _LEAST_SCALE
-        return is_finite or (is_overflow and bool(torch.isfinite(value)))
+        return value if is_finite or (is_overflow and bool(torch.isfinite(value))) else None
 
     def kept_state(self) -> dict[str, Tensor]:
         """The scale of the loss and how long it has been well."""

@@ -89,9 +89,9 @@ def test_the_scale_of_fp16_goes_on_where_it_stopped_and_an_overflow_is_no_step()
     precision = Precision("fp16", torch.device("cpu"))
     first = float(precision.kept_state()["loss_scale"][0])
     # Times the scale, this gradient is infinite in float32; the loss itself is not.
-    assert precision.step((weight * 1e37).sum(), optimizer, [weight], clip=1.0)
+    assert precision.step([(weight * 1e37).sum()], optimizer, [weight], clip=1.0) is not None
     assert weight.tolist() == [1, 1, 1]
-    assert precision.step(weight.sum(), optimizer, [weight], clip=1.0)
+    assert precision.step([weight.sum()], optimizer, [weight], clip=1.0) is not None
     torch.testing.assert_close(weight.detach(), torch.full((3,), 1 - 3**-0.5))
     kept = precision.kept_state()
     assert kept["loss_scale"].tolist() == [first / 2, 1]
@@ -103,8 +103,8 @@ def test_the_scale_of_fp16_goes_on_where_it_stopped_and_an_overflow_is_no_step()
 def test_a_gradient_that_no_scale_makes_finite_ends_a_training_in_fp16() -> None:
     weight = nn.Parameter(torch.zeros(3))
     precision, optimizer = Precision("fp16", torch.device("cpu")), torch.optim.SGD([weight], lr=1.0)
-    steps = [precision.step(weight.sqrt().sum(), optimizer, [weight], clip=1.0) for _ in range(40)]
-    assert steps[0] and not steps[-1] and weight.tolist() == [0, 0, 0]
+    steps = [precision.step([weight.sqrt().sum()], optimizer, [weight], clip=1.0) for _ in range(40)]
+    assert steps[0] is not None and steps[-1] is None and weight.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "x", "v"])
