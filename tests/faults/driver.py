@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.home import study_of
+from tests.faults.home import NAME, study_of
 
 _ROOT = Path(__file__).parents[2]
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -46,7 +46,7 @@ class Driver:
         os.environ["PYTHONPATH"] = str(_ROOT)
         os.environ["OMP_NUM_THREADS"] = "1"
         log = Path((faults or {}).get("log", {}).get("path", home / f"log-{time.monotonic_ns()}.txt"))
-        given = arguments if arguments is not None else ("fault.yaml", "--workers", "0", *options)
+        given = arguments if arguments is not None else ("fault.yaml", "--name", NAME, "--workers", "0", *options)
         planted = {"paid": {"path": str(paid_file(home))}, **(faults or {})}
         process = _CONTEXT.Process(target=_command, args=(module, given, str(home), str(log), planted))
         process.start()

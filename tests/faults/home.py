@@ -6,7 +6,7 @@ from pathlib import Path
 
 SPACE = """\
 # How many channels can the middle of a very small digits DDPM lose?
-name: fault
+name: digits_tiny
 data: {name: digits}
 teacher:
   network: {unet: {channels: [8, 16], norm_groups: 4}}
@@ -22,8 +22,8 @@ budget: {trials: 2, images: {min: 64, max: 128, factor: 2}}
 confirm: 1
 sampler: {random: {seed: 5}}
 """
-FULL_TRAININGS = 2
-"""What ``SPACE`` may spend."""
+NAME = "fault"
+"""Of the study, by ``--name``. Its space has another one, so that each command named in a message must say it."""
 
 
 def make_home(folder: Path, text: str = SPACE) -> Path:
@@ -35,4 +35,4 @@ def make_home(folder: Path, text: str = SPACE) -> Path:
 
 def study_of(home: Path) -> Path:
     """The study's folder."""
-    return home / "studies/runs/fault"
+    return home / "studies/runs" / NAME

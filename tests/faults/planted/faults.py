@@ -44,15 +44,16 @@ def paid(*, path: str) -> None:
     evaluate.evaluate, drive.confirm = training, confirming  # type: ignore[assignment]
 
 
-def value(*, trial: int, value: float) -> None:
-    """The FID of this trial is measured as ``value``: NaN or infinite."""
+def value(*, values: Mapping[str, str]) -> None:
+    """The FID of these trials is measured as something else: NaN or infinite."""
     from objectives.fid import Fid
 
     measure = Fid.measure
 
     def measured(self: Any, model: Any, run: Any) -> Any:
         found = measure(self, model, run)
-        return replace(found, value=float(value)) if [trial] == _RUNNING else found
+        planted = values.get(str(_RUNNING[0])) if _RUNNING else None
+        return found if planted is None else replace(found, value=float(planted))
 
     Fid.measure = measured  # type: ignore[method-assign]
 
@@ -72,19 +73,20 @@ def missing(*, trial: int) -> None:
     RungResult.as_json = without  # type: ignore[method-assign]
 
 
-def raised(*, trial: int, error: str, times: str | None = None) -> None:
-    """Training this trial raises an error: ``cuda`` and ``host`` out of memory; with a file ``times``, only once."""
+def host_memory(*, trial: int) -> None:
+    """Training this trial asks for more memory than any machine has."""
+    _before_training(trial, lambda: bytearray(1 << 60))
+
+
+def cuda_memory(*, trial: int, struck: str) -> None:
+    """Training this trial raises what torch raises when a GPU is full, once."""
 
     def act() -> None:
         import torch
 
-        if times is not None:
-            if Path(times).exists():
-                return
-            Path(times).write_text("")
-        if error == "cuda":
+        if not Path(struck).exists():
+            Path(struck).write_text("")
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        bytearray(1 << 60)
 
     _before_training(trial, act)
 
@@ -203,5 +205,20 @@ def _before_training(trial: int | None, act: Any) -> None:
 
 _FAULTS = {
     each.__name__: each
-    for each in (paid, value, missing, raised, hang, memory, killed, slow, clock, cuts, fill, log, impatient)
+    for each in (
+        paid,
+        value,
+        missing,
+        host_memory,
+        cuda_memory,
+        hang,
+        memory,
+        killed,
+        slow,
+        clock,
+        cuts,
+        fill,
+        log,
+        impatient,
+    )
 }

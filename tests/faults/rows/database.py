@@ -11,6 +11,7 @@ from tests.faults.driver import Driver, database, finish
 from tests.faults.home import SPACE, make_home
 from tests.faults.ledger import acknowledged
 from tests.faults.result import Result, continued, has_begun, has_traceback, judged
+from tests.faults.templates import stopped
 
 
 def locked_for_a_while(place: Path, reduced: bool) -> Result:
@@ -57,14 +58,14 @@ def two_drivers(place: Path, reduced: bool) -> Result:
 
 
 def space_edited(place: Path, reduced: bool) -> Result:
-    """The file of the space is changed while it runs, and the command given again."""
-    home = make_home(place)
-    driver = Driver.start(home)
-    driver.wait_until(lambda: bool(acknowledged(database(home))))
+    """The file of the space is changed before the command is given again, in the end put back as it was."""
+    home = stopped(place)
     make_home(place, SPACE.replace("up_0: 0.3", "up_0: 0.5"))
     before = acknowledged(database(home))
-    assert driver.wait() == 0, driver.said
-    again = finish(home)
-    assert again.process.exitcode == 2 and not has_traceback(again), again.said
-    assert "holds a study of another space" in again.said and "0.5" in again.said, again.said
-    return judged(home, before, in_flight=0, outcome="ends; then exit 2 with the difference")
+    refused = finish(home)
+    assert refused.process.exitcode == 2 and not has_traceback(refused), refused.said
+    assert "holds a study of another space" in refused.said and "0.5" in refused.said, refused.said
+    make_home(place)
+    again, seconds = continued(home)
+    assert again.process.exitcode == 0, again.said
+    return judged(home, before, in_flight=1, outcome="exit 2 with the difference", seconds=[seconds])

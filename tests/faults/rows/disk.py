@@ -13,6 +13,7 @@ from tests.faults.driver import Driver, database
 from tests.faults.home import make_home, study_of
 from tests.faults.ledger import acknowledged
 from tests.faults.result import Result, continued, has_traceback, judged
+from tests.faults.templates import stopped
 
 _MEGABYTES = 260
 """What a study wants to find free before it begins, and a little."""
@@ -81,12 +82,9 @@ def full_in_the_database(place: Path, reduced: bool) -> Result:
 
 
 def read_only(place: Path, reduced: bool) -> Result:
-    """The driver is killed, and the disk comes back read-only when the command is given again."""
+    """The driver is killed, and the disk is read-only when the command is given again."""
     with small_disk(place / "disk") as disk:
-        home = make_home(disk / "home")
-        driver = Driver.start(home)
-        driver.wait_until(lambda: bool(acknowledged(database(home))))
-        driver.kill()
+        home = stopped(disk / "home")
         before = acknowledged(database(home))
         _remount(disk, "ro")
         try:

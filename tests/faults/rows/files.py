@@ -6,33 +6,33 @@ import shutil
 from pathlib import Path
 
 from tests.faults.driver import Driver, database, finish
-from tests.faults.home import make_home, study_of
+from tests.faults.home import study_of
 from tests.faults.ledger import acknowledged
 from tests.faults.result import Result, continued, has_begun, has_traceback, judged
+from tests.faults.templates import finished, stopped
 
 
 def corrupt_checkpoint(place: Path, reduced: bool) -> Result:
     """Every training state is cut in half before the command is given again."""
-    home, before = _stopped(place)
+    home = stopped(place)
     states = list(study_of(home).rglob("training.safetensors"))
     assert states
     for state in states:
         _halve(state)
-    return _continued(home, before, in_flight=len(states) + 1, outcome="trains that trial from its beginning")
+    return _continued(home, in_flight=len(states) + 1, outcome="trains that trial from its beginning")
 
 
-def checkpoint_gone(place: Path, reduced: bool) -> Result:
+def trial_folders_deleted(place: Path, reduced: bool) -> Result:
     """The folders of all trials are deleted before the command is given again."""
-    home, before = _stopped(place)
+    home = stopped(place)
     waiting = len(list(study_of(home).rglob("training.safetensors")))
     shutil.rmtree(study_of(home) / "trials")
-    return _continued(home, before, in_flight=waiting + 1, outcome="trains that trial from its beginning")
+    return _continued(home, in_flight=waiting + 1, outcome="trains that trial from its beginning")
 
 
 def model_truncated(place: Path, reduced: bool) -> Result:
     """The model of a complete trial is cut in half; then it is exported."""
-    home = make_home(place)
-    assert finish(home).process.exitcode == 0
+    home = finished(place)
     before = acknowledged(database(home))
     (model,) = study_of(home).glob("trials/*/model.safetensors")
     whole = model.read_bytes()
@@ -42,6 +42,7 @@ def model_truncated(place: Path, reduced: bool) -> Result:
     exported = Driver.start(home, module="search.export", arguments=wanted)
     assert exported.wait() == 2 and not has_traceback(exported), exported.said
     assert "model.safetensors" in exported.said, exported.said
+    assert not (home / "student").exists()
     assert finish(home).process.exitcode == 0
     model.write_bytes(whole)
     return judged(home, before, in_flight=0, outcome="export: exit 2, which file; the study goes on")
@@ -49,36 +50,24 @@ def model_truncated(place: Path, reduced: bool) -> Result:
 
 def views_half_written(place: Path, reduced: bool) -> Result:
     """Both views are cut in half: what reads them says what to do, and doing it mends them."""
-    home = make_home(place)
-    assert finish(home, "--name", "other").process.exitcode == 0
-    study = study_of(home).with_name("other")
-    before = acknowledged(study / "study.db")
-    wholes = {name: (study / name).read_bytes() for name in ("front.json", "trials.jsonl")}
+    home = finished(place)
+    study = study_of(home).relative_to(home)
+    before = acknowledged(database(home))
+    wholes = {name: (home / study / name).read_bytes() for name in ("front.json", "trials.jsonl")}
     for name, whole in wholes.items():
-        (study / name).write_bytes(whole[: len(whole) // 2])
-        commands = ("search.explore",) if reduced else ("search.explore", "search.best")
-        for module in commands:
+        (home / study / name).write_bytes(whole[: len(whole) // 2])
+        for module in ("search.explore", "search.best"):
             asked = Driver.start(home, module=module, arguments=(str(study),))
             assert asked.wait() == 2 and not has_traceback(asked), asked.said
-            (advice,) = [part for part in asked.said.split("`") if part.startswith("python -m search.run ")]
+            (advice,) = (part for part in asked.said.split("`") if part.startswith("python -m search.run "))
     mended = Driver.start(home, arguments=(*advice.split()[3:], "--workers", "0"))
     assert mended.wait() == 0, mended.said
-    assert (study / "trials.jsonl").read_bytes() == wholes["trials.jsonl"], "not as it was"
-    study.rename(study_of(home))
+    assert (home / study / "trials.jsonl").read_bytes() == wholes["trials.jsonl"], "not as it was"
     return judged(home, before, in_flight=0, outcome="exit 2 with the command that writes them again")
 
 
-def _stopped(place: Path) -> tuple[Path, dict[str, str]]:
-    """A study whose driver was killed when the first trial went on from its rung."""
-    home = make_home(place)
-    driver = Driver.start(home)
-    driver.wait_until(lambda: " goes on to " in driver.said)
+def _continued(home: Path, *, in_flight: int, outcome: str) -> Result:
     before = acknowledged(database(home))
-    driver.kill()
-    return home, before
-
-
-def _continued(home: Path, before: dict[str, str], *, in_flight: int, outcome: str) -> Result:
     again, seconds = continued(home)
     assert again.process.exitcode == 0 and not has_traceback(again), again.said
     assert has_begun(again)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.driver import database, paid_file
-from tests.faults.home import SPACE, make_home
+from tests.faults.home import NAME, SPACE, make_home
 from tests.faults.ledger import acknowledged
 from tests.faults.result import Result, continued, judged
 
@@ -34,7 +34,7 @@ class OnRay:
         self.begun = time.monotonic()
         planted = {"paid": {"path": str(paid_file(home))}, **(faults or {})}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "search.run", "fault.yaml", *(options or ("--workers", "2"))],
+            [sys.executable, "-m", "search.run", "fault.yaml", "--name", NAME, *(options or ("--workers", "2"))],
             cwd=home,
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
@@ -90,6 +90,21 @@ def worker_killed(place: Path, reduced: bool) -> Result:
     assert code == 0 and (place / "struck").exists(), f"exit {code}: {driver.said[-3000:]}"
     assert "Traceback" not in driver.said, driver.said[-3000:]
     return judged(home, acknowledged(database(home)), in_flight=1, outcome="the study goes on and ends")
+
+
+def asked_to_end(place: Path, reduced: bool) -> Result:
+    """SIGTERM to the driver while workers train: it leaves as with Ctrl-C, though Ray has a handler of its own."""
+    home = make_home(place)
+    driver = OnRay(home, faults={"slow": {"seconds": 2.0}})
+    driver.wait_until(lambda: bool(acknowledged(database(home))))
+    before = acknowledged(database(home))
+    driver.process.send_signal(signal.SIGTERM)
+    code = driver.wait()
+    assert code == 130, f"exit {code}: {driver.said[-3000:]}"
+    assert "Go on with:\n  python -m search.run fault.yaml --name fault --workers 2" in driver.said, driver.said
+    again, seconds = continued(home)
+    assert again.process.exitcode == 0, again.said
+    return judged(home, before, in_flight=2, outcome="exit 130 with the command to go on", seconds=[seconds])
 
 
 def raylet_killed(place: Path, reduced: bool) -> Result:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tests.faults.driver import Driver, database, finish
 from tests.faults.home import SPACE, make_home, study_of
 from tests.faults.ledger import acknowledged
-from tests.faults.result import Result, ended, has_traceback, judged
+from tests.faults.result import Result, has_traceback, judged
 
 
 def not_a_number_in_training(place: Path, reduced: bool) -> Result:
@@ -21,33 +26,56 @@ def not_a_number_in_training(place: Path, reduced: bool) -> Result:
 
 def objective_is_nan(place: Path, reduced: bool) -> Result:
     """The FID of one trial is not a number."""
-    home = make_home(place)
-    return _judged(home, finish(home, faults={"value": {"trial": 1, "value": "nan"}}), "objective fid is nan")
+    return _failed(_many_ends(), "objective fid is nan")
 
 
 def objective_is_infinite(place: Path, reduced: bool) -> Result:
     """The FID of one trial is infinite."""
-    home = make_home(place)
-    return _judged(home, finish(home, faults={"value": {"trial": 1, "value": "inf"}}), "objective fid is inf")
+    return _failed(_many_ends(), "objective fid is inf")
 
 
 def objective_missing(place: Path, reduced: bool) -> Result:
     """The last rung of a trial lacks its FID."""
-    home = make_home(place)
-    return _judged(home, finish(home, faults={"missing": {"trial": 1}}), "objective fid was not measured")
+    return _failed(_many_ends(), "objective fid was not measured")
 
 
 def host_out_of_memory(place: Path, reduced: bool) -> Result:
-    """A trial asks for more memory than there is: a real allocation that fails."""
-    home = make_home(place)
-    return _judged(home, finish(home, faults={"raised": {"trial": 1, "error": "host"}}), "MemoryError")
+    """A trial asks for more memory than there is, each time that it is tried: a real allocation that fails."""
+    return _failed(_many_ends(), "MemoryError")
 
 
 def cuda_out_of_memory(place: Path, reduced: bool) -> Result:
     """A GPU is full, once; simulated, since there is none here."""
-    home = make_home(place)
-    once = {"trial": 1, "error": "cuda", "times": str(place / "struck")}
-    return _judged(home, finish(home, faults={"raised": once}), "CUDA out of memory", retried=True)
+    home = _many_ends()
+    (candidate,) = (line["candidate"] for line in lines(home) if line["number"] == _CUDA)
+    assert any(line["candidate"] == candidate and line["state"] == "complete" for line in lines(home)), lines(home)
+    outcome = "tried again with a smaller batch: complete"
+    return judged(home, acknowledged(database(home)), in_flight=_TRIED_AGAIN, outcome=outcome)
+
+
+_NAN, _INFINITE, _MISSING, _HOST, _CUDA = range(5)
+_TRIED_AGAIN = 2
+"""Of those that fail, the ones that memory fails; what they had not paid for is trained once more."""
+
+
+@functools.cache
+def _many_ends() -> Path:
+    """One study in which a trial ends in each of these ways, and then some that end well."""
+    folder = Path(tempfile.mkdtemp(prefix="slimfront-fault-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    text = SPACE.replace("images: {min: 64, max: 128, factor: 2}", "images: 64").replace("trials: 2", "trials: 6")
+    home = make_home(folder, text)
+    driver = finish(
+        home,
+        faults={
+            "value": {"values": {str(_NAN): "nan", str(_INFINITE): "inf"}},
+            "missing": {"trial": _MISSING},
+            "host_memory": {"trial": _HOST},
+            "cuda_memory": {"trial": _CUDA, "struck": str(folder / "struck")},
+        },
+    )
+    assert driver.process.exitcode == 0 and not has_traceback(driver), driver.said
+    return home
 
 
 def hangs(place: Path, reduced: bool) -> Result:
@@ -78,14 +106,14 @@ def lines(home: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _judged(home: Path, driver: Driver, reason: str, *, retried: bool = False) -> Result:
-    import re
+def _judged(home: Path, driver: Driver, reason: str) -> Result:
+    assert driver.process.exitcode == 0 and not has_traceback(driver), driver.said
+    return _failed(home, reason)
 
-    assert driver.process.exitcode == 0, driver.said
-    failed = [line for line in lines(home) if line["state"] == "failed"]
-    if not retried:
-        assert failed and any(re.search(reason, line["reason"]) for line in failed), [*failed, driver.said[-500:]]
-    assert any(line["state"] == "complete" for line in lines(home)), driver.said
-    said = f"trial {failed[0]['number']} failed: {failed[0]['reason'][:60]}" if failed else "tried again, complete"
-    # What is tried again after a failure had not been paid for in full.
-    return judged(home, acknowledged(database(home)), in_flight=int(retried), outcome=f"{ended(driver)}; {said}")
+
+def _failed(home: Path, reason: str) -> Result:
+    ended = lines(home)
+    (failed, *_) = [line for line in ended if line["state"] == "failed" and re.search(reason, line["reason"])]
+    assert any(line["state"] == "complete" for line in ended)
+    outcome = f"goes on; that trial failed: {failed['reason'][:60]}"
+    return judged(home, acknowledged(database(home)), in_flight=_TRIED_AGAIN, outcome=outcome)
