@@ -2,7 +2,8 @@
 
     python -m tests.faults.table [--out FILE] [--only NAME ...] [--reduced]
 
-FAULTS_KILLS=200 kills the driver that often instead of 30 times.
+FAULTS_KILLS=200 kills the driver that often instead of 30 times; FAULTS_CUTS=20 goes on from so many of the pictures
+between two writes instead of from all.
 """
 
 from __future__ import annotations

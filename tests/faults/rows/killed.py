@@ -16,6 +16,7 @@ from tests.faults.planted.power import fingerprint
 from tests.faults.result import Result, continued, ended, has_begun, has_traceback, judged, unreadable
 
 _KILLS = int(os.environ.get("FAULTS_KILLS", "30"))
+_CUTS = int(os.environ.get("FAULTS_CUTS", "1000"))
 _STUDY_SECONDS = 4.0
 """About what the trainings of one study take; kills come anywhere in it."""
 
@@ -81,7 +82,7 @@ def power_cut(place: Path, reduced: bool) -> Result:
     assert driver.process.exitcode == 0, driver.said
     pictures = list({fingerprint(cut): cut for cut in sorted(cuts.iterdir(), reverse=True)}.values())[::-1]
     assert len(pictures) > 60, len(pictures)
-    chosen = pictures[:: len(pictures) // 4] if reduced else pictures
+    chosen = pictures[:: max(1, len(pictures) // (3 if reduced else _CUTS))]
     known, gone, twice, waited = 0, [], 0, []
     for cut in chosen:
         home = make_home(place / "again")

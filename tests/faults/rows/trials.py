@@ -40,20 +40,17 @@ def objective_missing(place: Path, reduced: bool) -> Result:
 
 
 def host_out_of_memory(place: Path, reduced: bool) -> Result:
-    """A trial asks for more memory than there is, each time that it is tried: a real allocation that fails."""
-    return _failed(_many_ends(), "MemoryError")
+    """A trial asks for more memory than there is, once: a real allocation that fails."""
+    return _tried_again(_many_ends(), _HOST)
 
 
 def cuda_out_of_memory(place: Path, reduced: bool) -> Result:
     """A GPU is full, once; simulated, since there is none here."""
-    home = _many_ends()
-    (candidate,) = (line["candidate"] for line in lines(home) if line["number"] == _CUDA)
-    assert any(line["candidate"] == candidate and line["state"] == "complete" for line in lines(home)), lines(home)
-    outcome = "tried again with a smaller batch: complete"
-    return judged(home, acknowledged(database(home)), in_flight=_TRIED_AGAIN, outcome=outcome)
+    return _tried_again(_many_ends(), _CUDA)
 
 
-_NAN, _INFINITE, _MISSING, _HOST, _CUDA = range(5)
+# The fifth tries the fourth again.
+_NAN, _INFINITE, _MISSING, _HOST, _CUDA = 0, 1, 2, 3, 5
 _TRIED_AGAIN = 2
 """Of those that fail, the ones that memory fails; what they had not paid for is trained once more."""
 
@@ -109,6 +106,14 @@ def lines(home: Path) -> list[dict[str, Any]]:
 def _judged(home: Path, driver: Driver, reason: str) -> Result:
     assert driver.process.exitcode == 0 and not has_traceback(driver), driver.said
     return _failed(home, reason)
+
+
+def _tried_again(home: Path, number: int) -> Result:
+    ended = lines(home)
+    (candidate,) = (line["candidate"] for line in ended if line["number"] == number)
+    assert any(line["candidate"] == candidate and line["state"] == "complete" for line in ended), ended
+    outcome = "tried again: complete"
+    return judged(home, acknowledged(database(home)), in_flight=_TRIED_AGAIN, outcome=outcome)
 
 
 def _failed(home: Path, reason: str) -> Result:

@@ -12,7 +12,7 @@ class _WhenImported(importlib.abc.MetaPathFinder):
     """Plants them once the module is there that most of them change."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name != "search.evaluate":
+        if name != "search.drive":
             return None
         sys.meta_path.remove(self)
         found = importlib.util.find_spec(name)
