@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from search.views import TrialView
@@ -91,6 +91,4 @@ def _own_kind(error: BaseException) -> Kind | None:
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or cast(
-            "BaseException | None", None if error.__suppress_context__ else error.__context__
-        )
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -79,10 +79,10 @@ class KeptStudy:
     def table(self) -> pandas.DataFrame:
         """One row for each trial that ended or waits, by number.
 
-        Columns: ``state``, ``kind`` of a failure and ``reason``; ``by_hand``; a column for each knob, by its path, empty where the trial has
-        not got it; for each objective its value and ``_stderr``, those that count: confirmed ones where it was measured
-        again, which ``confirmed`` says; ``images`` and ``seconds``; ``path`` of its files. Of a stopped trial, values
-        are those of the share of its training that it has seen.
+        Columns: ``state``, ``kind`` of a failure, and ``reason``; ``by_hand``; a column for each knob, by its path,
+        empty where the trial has not got it; for each objective its value and ``_stderr``, those that count: confirmed
+        ones where it was measured again, which ``confirmed`` says; ``images`` and ``seconds``; ``path`` of its files.
+        Of a stopped trial, values are those of the share of its training that it has seen.
         """
         return self._frame(
             sorted(self.views.trials, key=lambda trial: trial.number), ["state", "kind", "reason", "by_hand"]

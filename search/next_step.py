@@ -43,6 +43,9 @@ class Pace:
     def next(self, trials: Sequence[FrozenTrial], gains: Gains | None) -> Step | None:
         """What a free worker trains; None when the budget does not pay for it, until another trial has ended."""
         left = self.left(trials)
+        going_on = self._interrupted(trials)
+        if going_on is not None:
+            return going_on if self._price(trials, going_on) <= left + _TOLERANCE else None
         if left < min(after - before for before, after in itertools.pairwise((0.0, *self.shares))) - _TOLERANCE:
             return None
         step = self._told(trials, self.halving or HalvingOptions()).next(gains)
@@ -52,6 +55,12 @@ class Pace:
             if step.trial is None or not self._leaves_enough(trials, step):
                 return None
         return step if self._price(trials, step) <= left + _TOLERANCE else None
+
+    def _interrupted(self, trials: Sequence[FrozenTrial]) -> Step | None:
+        """To the end of a trial that lost its driver or its worker, where none waits for any other reason."""
+        waiting = (each for each in trials if stored.is_waiting(each) and not stored.is_by_hand(each))
+        first = next(waiting, None) if self.halving is None else None
+        return None if first is None else Step(trial=first.number, share=1.0)
 
     def _leaves_enough(self, trials: Sequence[FrozenTrial], step: Step) -> bool:
         """Whether a trial was or can still be trained to its end after this step."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CANDIDATE, RECORD, ATTEMPT, BY_HAND = "candidate", "record", "attempt", "by_hand"
 """User attributes: answers to the knobs, what became of it, how often it was tried, whether a user named it."""
 RETRIED, REPLACED, MICRO_BATCHES = "retried", "replaced", "micro_batches"
-"""And whether it was tried again, whether another trial does that in its place, in how many parts it computes a batch."""
+"""Whether it was tried again, whether another trial does that in its place, in how many parts it computes a batch."""
 LOST = "its driver ended while it ran"
 _TOLERANCE = 1e-9
 

@@ -97,7 +97,7 @@ class Study:
     def next(self) -> Job | None:
         """What a free worker does; None when there is nothing until a running job has ended, or for good.
 
-        When the budget is spent, the front is measured again. Nothing more is begun when too many failed alike in a row.
+        When the budget is spent, the front is measured again. When too many failed alike in a row, nothing is begun.
 
         Raises:
             UserError: when no candidate meets the limits and constraints of the space.
@@ -206,7 +206,7 @@ class Study:
         trial = self._database.trial(number)
         if kind not in TRIED_AGAIN or stored.RETRIED in trial.user_attrs:
             return self._failed(trial, reason, kind)
-        changed = {stored.RETRIED: kind}
+        changed: dict[str, Any] = {stored.RETRIED: kind}
         if kind == "out_of_memory_cuda":
             changed |= {stored.MICRO_BATCHES: _MICRO_BATCHES}
         fate = self._tried_again(trial, reason, kind, changed)

@@ -1,7 +1,7 @@
 """What a trial may take at most, and who ends it when it takes more: a thread beside the one that trains.
 
-The main thread is interrupted by a signal, which also ends a call that waits. Where it does not react, hung in the code of
-a library, a process that is no driver is ended, and what ended the trial is left in its folder for the driver to find.
+The main thread is interrupted by a signal, which also ends a call that waits. Where it does not react, hung in the code
+of a library, a process that is no driver is ended, and what ended the trial is left in its folder for the driver.
 """
 
 from __future__ import annotations

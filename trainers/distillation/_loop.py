@@ -133,6 +133,7 @@ def trained(
                 last_report = monotonic()
                 run.report(min(seen, run.last_image), float(value))
     if seen > began:
+        assert value is not None
         run.report(min(seen, run.last_image), float(value))
         kept = kept_state(optimizer) | _unrounded(net, model.spec) | {_PHASE: torch.tensor(phase.number)}
         for part in (zeros, average, precision):
