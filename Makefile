@@ -4,7 +4,7 @@ SPACE  ?= spaces/pruning_ratios.yaml
 JOBS   ?= 2
 READY  := .venv/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: run test check setup clean
+.PHONY: run test check faults setup clean
 .DEFAULT_GOAL := run
 
 run: setup
@@ -12,6 +12,10 @@ run: setup
 
 test: setup check
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
+
+# Every fault, for real: about ... minutes. FAULTS_KILLS=200 kills the driver that often.
+faults: setup
+	.venv/bin/python -m tests.faults.table --out studies/faults/table.md
 
 check: setup
 	.venv/bin/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 FRONT_FILE, TRIALS_FILE = "front.json", "trials.jsonl"
@@ -16,7 +17,7 @@ def damaged(folder: Path, where: str, fault: str) -> str:
     """What is said of a view file that cannot be used."""
     return (
         f"{folder / where} cannot be used: {fault}. It must be whole JSON as the study wrote it.\n"
-        f"It is only a view of study.db: `python -m search.run {folder / 'space.yaml'}` writes it again."
+        f"It is only a view of study.db: `{_again(folder)}` writes it again."
     )
 
 
@@ -24,7 +25,7 @@ def leads_out(folder: Path, path: str) -> str:
     """What is said of a trial whose files would lie outside the study."""
     return (
         f"{folder}: the path {path!r} of a trial leads out of the study folder; only paths inside it are followed.\n"
-        f"`python -m search.run {folder / 'space.yaml'}` writes the view files again."
+        f"`{_again(folder)}` writes the view files again."
     )
 
 
@@ -41,6 +42,11 @@ def no_study(folder: Path) -> str:
     else:
         advice = "No study lies beside it either. Start one with `python -m search.run spaces/pruning_ratios.yaml`."
     return f"{folder} {what} A study is a folder with {FRONT_FILE} and {TRIALS_FILE}. {advice}"
+
+
+def _again(folder: Path) -> str:
+    # The study may have another name than its space.
+    return shlex.join(["python", "-m", "search.run", str(folder / "space.yaml"), "--name", folder.resolve().name])
 
 
 def _studies_in(folder: Path) -> list[Path]:

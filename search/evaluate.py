@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import statistics
@@ -218,13 +219,13 @@ def _write_folder(
 
     begun = perf_counter()
     folder = Path(plan.folder)
-    folder.mkdir(parents=True, exist_ok=True)
     files.save(model, folder)
     write_atomically(folder / "samples.webp", sample_strip(model, images.decoded))
-    with (folder / "recipe.yaml").open("w") as out:
-        YAML().dump({"recipe": plan.recipe}, out)
+    recipe = io.StringIO()
+    YAML().dump({"recipe": plan.recipe}, recipe)
+    write_atomically(folder / "recipe.yaml", recipe.getvalue().encode())
     lines = [*(_log_line(note) for note in model.notes), *(f"{name}: {spent:.2f} s" for name, spent in seconds.items())]
-    (folder / "log.txt").write_text("".join(f"trial {plan.number}: {line}\n" for line in lines))
+    write_atomically(folder / "log.txt", "".join(f"trial {plan.number}: {line}\n" for line in lines).encode())
     written = {
         "trial": plan.number,
         "candidate": dict(plan.candidate),

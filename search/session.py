@@ -83,6 +83,11 @@ class Session:
         except KeyboardInterrupt:
             self._say(f"\ninterrupted; what is measured is kept. Go on with:\n  {self._resume_command()}")
             return INTERRUPTED
+        except UserError:
+            raise
+        except Exception as error:
+            self._say_if_unwritable(error)
+            raise
 
     # Dry run
 
@@ -243,6 +248,16 @@ class Session:
             }
             said = ", ".join(f"{count} {words[fate]}" for fate, count in orphans.items())
             self._say(f"{orphans.total()} trials of an earlier run had not ended: {said}")
+
+    def _say_if_unwritable(self, error: Exception) -> None:
+        from search.unwritable import why_and_advice
+
+        found = why_and_advice(error)
+        if found is not None:
+            raise UserError(
+                f"{self.folder} cannot be written: {found[0]}. What is measured until here is kept.\n"
+                f"{found[1]}, then go on with:\n  {self._resume_command()}"
+            ) from None
 
     def _paused(self, streak: Streak) -> str:
         return (

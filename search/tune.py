@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -272,6 +274,7 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
     if ray.is_initialized():
         return
     quiet = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
+    asked_to_end = signal.getsignal(signal.SIGTERM)
     if address:
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
@@ -283,6 +286,9 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
             ) from None
     else:
         ray.init(num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own leaves without a word; ours says how to go on.
+        signal.signal(signal.SIGTERM, asked_to_end)
 
 
 def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: int) -> None:

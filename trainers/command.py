@@ -4,8 +4,10 @@
 trials failed alike, 130 interrupted.
 """
 
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, NoReturn
 
 import cyclopts
@@ -20,7 +22,9 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     """Parse ``sys.argv`` for ``function``, call it, and leave the process with the right exit code.
 
     ``function`` returns its exit code, or None for 0. A ``UserError`` becomes its message on stderr and exit code 2.
+    SIGTERM, which a machine sends before it is taken away, is the same as Ctrl-C.
     """
+    signal.signal(signal.SIGTERM, interrupt)
     app = cyclopts.App(name=name, help_format="markdown", version_flags=[])
     app.default(function)
     try:
@@ -35,6 +39,11 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     sys.exit(_exit_code(code))
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle a signal as Ctrl-C is handled."""
+    raise KeyboardInterrupt
 
 
 def _exit_code(result: Any) -> int:

@@ -1,0 +1,100 @@
+"""``make faults``: every fault, one after the other, for real; prints the table and writes it to a file.
+
+    python -m tests.faults.table [--out FILE] [--only NAME ...] [--reduced]
+
+FAULTS_KILLS=200 kills the driver that often instead of 30 times; FAULTS_CUTS=20 goes on from so many of the pictures
+between two writes instead of from all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults import rows
+from tests.faults.result import Result
+from tests.faults.rows.disk import CannotMountError
+
+HEADER = ("fault", "times", "acknowledged", "lost", "paid twice", "what the study does", "goes on after")
+
+
+def main() -> int:
+    """Run the rows that were asked for; 1 when one does not hold."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--reduced", action="store_true")
+    parser.add_argument("--without-plain-tune", action="store_true")
+    asked = parser.parse_args()
+    place = Path(tempfile.mkdtemp(prefix="slimfront-faults-"))
+    os.environ["SLIMFRONT_CACHE"] = str(place / "cache")
+    begun, table, bad = time.monotonic(), [], []
+    try:
+        for name, (title, row) in rows.ROWS.items():
+            if asked.only and name not in asked.only:
+                continue
+            since = time.monotonic()
+            cells, fault = _run(title, name, row, place / name, reduced=asked.reduced)
+            table.append(cells)
+            bad += [f"{title}: {fault}"] if fault else []
+            print(f"{time.monotonic() - since:5.0f} s  {' | '.join(cells)}", flush=True)
+            shutil.rmtree(place / name, ignore_errors=True)
+        beside = {} if asked.without_plain_tune else _plain_tune(place / "plain")
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    text = _markdown(table, beside, bad, seconds=time.monotonic() - begun)
+    print(f"\n{text}")
+    if asked.out is not None:
+        asked.out.write_text(text)
+    return 1 if bad else 0
+
+
+def _run(title: str, name: str, row: rows.Row, place: Path, *, reduced: bool) -> tuple[tuple[str, ...], str]:
+    """The cells of a row, and what does not hold."""
+    place.mkdir(parents=True)
+    try:
+        result: Result = row(place, reduced)
+    except CannotMountError as error:
+        return (title, "", "", "", "", f"not tried: {error}", ""), ""
+    except AssertionError as error:
+        words = str(error).strip().splitlines() or ["it does not hold"]
+        return (title, "1", "?", "?", "?", f"DOES NOT HOLD: {words[0][:100]}", ""), "\n".join(words)
+    cells = (
+        title,
+        str(result.times),
+        str(result.acknowledged),
+        str(len(result.lost)),
+        f"{result.paid_twice} of {result.in_flight} in flight" if result.in_flight else str(result.paid_twice),
+        result.outcome,
+        "" if result.seconds is None else f"{result.seconds:.0f} s",
+    )
+    return cells, "" if result.holds else f"lost {list(result.lost)}, paid twice {result.paid_twice}"
+
+
+def _plain_tune(place: Path) -> dict[str, str]:
+    from tests.faults.plain_tune import beside
+
+    found = beside(place)
+    for name, said in found.items():
+        print(f"plain Tune, {name}: {said}", flush=True)
+    return found
+
+
+def _markdown(table: list[tuple[str, ...]], beside: dict[str, str], bad: list[str], *, seconds: float) -> str:
+    head = [f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
+    body = [f"| {' | '.join(cells)} |" for cells in table]
+    plain = [f"| {rows.ROWS[name][0]} | {said} |" for name, said in beside.items()]
+    tune = ["", "| fault | plain `ray.tune.Tuner` with `OptunaSearch` |", "| --- | --- |", *plain] if plain else []
+    wrong = ["", *(f"DOES NOT HOLD: {each}" for each in bad)] if bad else []
+    when = time.strftime("%Y-%m-%d")
+    count = os.cpu_count()
+    return "\n".join([*head, *body, *tune, *wrong, "", f"{when}, {count} cores, {seconds / 60:.0f} minutes."]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

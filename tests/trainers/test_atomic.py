@@ -1,0 +1,50 @@
+"""Files that are there whole or not at all: what is synced before what, and what a full disk leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from trainers.atomic import write_atomically
+
+
+def test_a_rename_is_synced_with_its_folder_and_new_folders_with_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut forgets a rename, and a new folder, until the folder that it is in is synced."""
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        events.append(f"sync {'file' if path.is_file() else path.relative_to(tmp_path.parent)}")
+        fsync(descriptor)
+
+    def replaced(self: Path, target: Path) -> Path:
+        events.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_atomically(tmp_path / "a/b/file", b"content")
+    root = tmp_path.name
+    assert events == [f"sync {root}", f"sync {root}/a", "sync file", "rename", f"sync {root}/a/b"]
+    assert (tmp_path / "a/b/file").read_bytes() == b"content"
+
+
+def test_a_full_disk_leaves_the_old_content_and_no_part_of_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_atomically(tmp_path / "file", b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "file", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
