@@ -42,7 +42,7 @@ def test_bitsandbytes_makes_the_same_weight_of_a_file(run: Run, tmp_path: Path, 
         weight = Params4bit.from_prequantized(held[f"{name}.weight"], state, device="cpu")
         expected = layer.weight.restore()
         assert weight.quant_state.shape == expected.shape
-        # bitsandbytes 0.50 takes wrong scales on a CPU where a row is no whole number of blocks; of one row it does not.
+        # On a CPU bitsandbytes 0.50 takes wrong scales unless rows are whole blocks; one row is read right.
         weight.quant_state.shape = torch.Size([expected.numel()])
         restored = dequantize_4bit(weight.data, weight.quant_state)
         assert torch.equal(restored.flatten(), expected.flatten())
