@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.models.stored_bits import bias_bytes, scale_bytes, weight_bytes
+from trainers.models.stored_bits import bias_bytes, state_bytes, weight_bytes
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
@@ -20,16 +20,16 @@ def parameters(spec: ArchSpec) -> int:
 
 
 def stored_bytes(spec: ArchSpec) -> int:
-    """Bytes of the stored tensors: weights and biases at their bits, the scales of quantised weights, constants.
+    """Bytes of the stored tensors: weights and biases at their bits, what restores quantised weights, constants.
 
     The few kilobytes of header and metadata that a model file has besides are not counted; see ``file_bytes`` in
     ``trainers.models.file_size``.
     """
-    return stored_bytes_without_state(spec) + sum(scale_bytes(layer) for layer in spec.layers.values())
+    return stored_bytes_without_state(spec) + sum(state_bytes(layer) for layer in spec.layers.values())
 
 
 def stored_bytes_without_state(spec: ArchSpec) -> int:
-    """Bytes of the stored tensors without the scales that quantised weights need, as some published sizes count."""
+    """Bytes of the stored tensors without what restores quantised weights, as some published sizes count."""
     return sum(weight_bytes(layer) + bias_bytes(layer) for layer in spec.layers.values())
 
 

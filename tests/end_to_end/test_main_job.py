@@ -75,7 +75,7 @@ def test_costs_in_the_results_are_those_of_the_stored_models(study: Path) -> Non
             model = files.load(study / line["path"])
             assert line["values"]["size_mb"] == stored_bytes(model.spec) / 1e6
             assert line["values"]["macs_g"] == macs(model.spec) / 1e9
-            assert sum(tensor.nbytes for tensor in model.net.state_dict().values()) == stored_bytes(model.spec)
+            assert sum(tensor.nbytes for tensor in files.packed(model)[0].values()) == stored_bytes(model.spec)
 
 
 def test_constraints_hold_and_rejected_trials_cost_no_budget(study: Path) -> None:

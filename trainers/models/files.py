@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
-from trainers.models import float16
+from trainers.models import float16, linear4bit
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
@@ -59,6 +59,7 @@ def packed(model: DiffusionModel) -> tuple[dict[str, Tensor], dict[str, str]]:
         half = state[name].half()
         assert torch.equal(half.to(state[name].dtype), state[name]), f"{name} has values that float16 cannot hold"
         state[name] = half
+    state = linear4bit.written(model.spec, state)
     metadata = {
         "format": _FORMAT,
         "spec": model.spec.to_json(),
@@ -81,7 +82,7 @@ def unpacked(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Diffus
     spec = ArchSpec.from_json(metadata["spec"])
     log, notes = (_json_list(metadata, key) for key in ("log", "notes"))
     return DiffusionModel(
-        net=assembled(spec, _in_float32(spec, state)),
+        net=assembled(spec, _in_float32(spec, linear4bit.read(spec, state))),
         spec=spec,
         log=tuple(log),
         notes=tuple(notes),
