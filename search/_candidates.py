@@ -9,9 +9,9 @@ from typing import Any
 from search import stored
 from search._database import Database
 from search._knob_distributions import distribution, suggested
-from search.halving import Gains
 from search.known import Foresight
 from search.other_studies import OtherStudy, observations
+from search.outlook import Foresee
 from search.record import Record
 from search.samplers._budget_ei import BudgetEI
 from search.samplers.sampler import Problem
@@ -39,12 +39,12 @@ class Candidates:
         database.optuna.sampler = self._sampler
 
     @property
-    def gains(self) -> Gains | None:
+    def foresee(self) -> Foresee | None:
         """What going on with a trial promises; None where the sampler cannot tell, or there is nothing to choose."""
         sampler = self._sampler
         if not isinstance(sampler, BudgetEI) or not self._space.knobs:
             return None
-        return lambda: sampler.gains(self._database.optuna)
+        return lambda reached, shares: sampler.outlook(self._database.optuna, reached, shares)
 
     def ask(self) -> int:
         """The number of a new trial whose candidate meets all constraints and known limits.

@@ -1,34 +1,41 @@
 """Stopping weak trials early for several objectives: which trial trains next, and up to what share of the budget.
 
-Every trial begins at the smallest share. At each share (a *rung*) a quota says which part of the trials that have
-come there may go on, and the ones that go on are those from whose completion most is expected. A place in the quota is
-given as soon as it is there, so no trial waits for a rung-mate. The quota follows from what was measured: where a
-rung's order predicts the final one, few go on; where it says nothing, all do, and the rung costs nothing.
+Every trial begins at the smallest share. At each share (a *rung*) it is looked at, and it goes on while that promises
+more for what is still to be paid than a new trial does, whose price holds the looks and the chance of being left. How
+many go on follows from this: few where a look tells much, all where it tells nothing, and then nobody is looked at.
+
+Until some trials have been finished nobody knows what a look tells. Till then, and where no sampler foresees anything,
+a quota says which part of a rung's trials goes on: few where its order was found to predict the final one, all where
+it says nothing. No trial waits for a rung-mate.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from search.front import non_dominated
+from search.outlook import Foresee, Outlook
 from search.rank_fidelity import corrected_correlation
-
-Gains = Callable[[], tuple[Mapping[int, float], float]]
-"""Gives what finishing each waiting trial is expected to gain, by number, and what the next new trial would."""
 
 _USELESS_TO_USEFUL = (0.1, 0.3)
 """Rank correlations at which a rung stops nobody, and from which on it stops as many as it may."""
+_FINISHED_TO_JUDGE = 4
+"""Full trainings before what a look tells is believed."""
+_ALWAYS_KEPT = 0.25
+"""The part of a rung that goes on whatever new trials promise: hopes must not end in beginnings only."""
 _WORTHWHILE = 0.15
 """A trial that promises less than this part of what a new one does is left, though the quota has a place for it."""
 _PRIOR_FIDELITY = 0.5
 _PRIOR_PAIRS = 3
 """What is taken for a rung's rank correlation before it is measured, and how many measured pairs that is worth."""
+_AS_GOOD = 0.999
+"""A look that adds less than the rest to this part of the rate is no reason to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +51,8 @@ class Halving:
 
     Args:
         shares: Of the full training, rising, the last one 1.
-        keep: The part of a rung's trials that goes on; None lets it follow from the rank fidelity measured.
-        least_kept: The part that goes on where a rung predicts well.
+        keep: The part of a rung's trials that goes on; None lets it follow from what is measured.
+        least_kept: The part that goes on by quota where a rung predicts well.
         rule: Who goes on: the largest expected ``gain``, or the first by non-dominated ``sort``.
     """
 
@@ -80,15 +87,26 @@ class Halving:
         else:
             self._values.setdefault(trial, {})[self._rung(share)] = dict(values)
 
-    def next(self, gains: Gains | None = None) -> Step:
-        """What a free worker does now; ``gains`` is asked only when there is someone to choose."""
+    def next(self, foresee: Foresee | None = None) -> Step:
+        """What a free worker does now; ``foresee`` tells what waiting trials and a new one are worth."""
+        outlook = self._outlook(foresee)
+        new = max(outlook.new.values(), default=0.0)
+        worth = {trial: max(rates.values()) for trial, rates in outlook.rates.items() if rates}
+        is_told = self.keep is None and new > 0 and self._finished() >= _FINISHED_TO_JUDGE
+        if is_told:
+            best = max(worth, key=lambda trial: worth[trial], default=None)
+            if best is not None and worth[best] >= new:
+                return Step(trial=best, share=_stop(outlook.rates[best]))
+        least = _WORTHWHILE * new if is_told or self.keep is not None else 0.0
         for rung in reversed(range(len(self.shares) - 1)):
-            waiting = self.waiting(rung)
-            if waiting and self._went_on(rung) < self._quota(rung):
-                chosen = self._chosen(rung, waiting, gains)
-                if chosen is not None:
-                    return Step(trial=chosen, share=self._next_stop(rung + 1))
-        return Step(trial=None, share=self._next_stop(0))
+            there = [trial for trial in self.waiting(rung) if worth.get(trial, 0.0) >= least]
+            if there and self._went_on(rung) < self._quota(rung, _ALWAYS_KEPT if is_told else self.kept(rung)):
+                best = max(there, key=lambda trial: worth.get(trial, 0.0))
+                if worth.get(best, 0.0) <= 0:
+                    best = self._first_by_sort(rung, there)
+                share = _stop(outlook.rates[best]) if is_told else self._next_stop(rung + 1)
+                return Step(trial=best, share=share)
+        return Step(trial=None, share=_stop(outlook.new) if is_told else self._next_stop(0))
 
     def waiting(self, rung: int) -> list[int]:
         """Trials that were trained to this rung and no further."""
@@ -132,22 +150,21 @@ class Halving:
         stops = (each for each in range(rung, last) if self.kept(each) < 1)
         return self.shares[next(stops, last)]
 
-    def _quota(self, rung: int) -> float:
+    def _outlook(self, foresee: Foresee | None) -> Outlook:
+        if foresee is None or self.rule != "gain":
+            return Outlook(rates={}, new={})
+        rungs = range(len(self.shares) - 1)
+        return foresee({trial: self.shares[rung] for rung in rungs for trial in self.waiting(rung)}, self.shares)
+
+    def _finished(self) -> int:
+        return sum(len(self.shares) - 1 in values for values in self._values.values())
+
+    def _quota(self, rung: int, kept: float) -> int:
         reached = sum(rung in values for values in self._values.values())
-        return math.floor(self.kept(rung) * reached + 1e-9)
+        return math.floor(kept * reached + 1e-9)
 
     def _went_on(self, rung: int) -> int:
         return sum(target > rung and rung in self._values.get(trial, {}) for trial, target in self._target.items())
-
-    def _chosen(self, rung: int, waiting: list[int], gains: Gains | None) -> int | None:
-        if self.rule == "gain" and gains is not None:
-            gain, new = gains()
-            best = max(waiting, key=lambda trial: gain.get(trial, 0.0))
-            if math.isfinite(new) and gain.get(best, 0.0) < _WORTHWHILE * new:
-                return None
-            if gain.get(best, 0.0) > 0:
-                return best
-        return self._first_by_sort(rung, waiting)
 
     def _first_by_sort(self, rung: int, waiting: list[int]) -> int:
         """The waiting trial on the best non-dominated layer of the rung; within a layer the lowest sum of ranks."""
@@ -165,3 +182,9 @@ class Halving:
 
     def _rung(self, share: float) -> int:
         return int(np.argmin([abs(share - known) for known in self.shares]))
+
+
+def _stop(rates: Mapping[float, float]) -> float:
+    """Where to look next: the last of the shares that are as good as the best, so 1 where looking tells nothing."""
+    best = max(rates.values())
+    return max(share for share, rate in rates.items() if rate >= _AS_GOOD * best)

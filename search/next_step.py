@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import stored
 from search.budget import Budget, HalvingOptions
-from search.halving import Gains, Halving, Step
+from search.halving import Halving, Step
+from search.outlook import Foresee
 
 _TOLERANCE = 1e-9
 _LAST_RESORT = HalvingOptions(keep=1.0, rule="sort")
@@ -40,7 +41,7 @@ class Pace:
         """Full trainings' worth that may still be given out."""
         return self.budget.trials - stored.spent(trials)
 
-    def next(self, trials: Sequence[FrozenTrial], gains: Gains | None) -> Step | None:
+    def next(self, trials: Sequence[FrozenTrial], foresee: Foresee | None) -> Step | None:
         """What a free worker trains; None when the budget does not pay for it, until another trial has ended."""
         left = self.left(trials)
         going_on = self._interrupted(trials)
@@ -48,7 +49,7 @@ class Pace:
             return going_on if self._price(trials, going_on) <= left + _TOLERANCE else None
         if left < min(after - before for before, after in itertools.pairwise((0.0, *self.shares))) - _TOLERANCE:
             return None
-        step = self._told(trials, self.halving or HalvingOptions()).next(gains)
+        step = self._told(trials, self.halving or HalvingOptions()).next(foresee)
         if not self._leaves_enough(trials, step):
             # A small budget must not end in nothing but beginnings: what was begun is finished first.
             step = self._told(trials, _LAST_RESORT).next()

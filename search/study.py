@@ -136,7 +136,7 @@ class Study:
         by_hand = stored.next_by_hand(self._database.trials())
         if by_hand is not None:
             return Step(trial=by_hand, share=1.0)
-        return self._pace.next(self._database.trials(), self._candidates.gains)
+        return self._pace.next(self._database.trials(), self._candidates.foresee)
 
     def _is_training(self) -> bool:
         return any(stored.is_training(trial) for trial in self._database.trials())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from search.outlook import Outlook
 from search.samplers._allowed import Allowed, Costs
 from search.samplers._history import History, Others, signs
 from search.samplers._knob_space import KnobSpace
@@ -26,6 +27,8 @@ _CHILDREN = 200
 _PRICED = 80
 """Changes in each round, and how many of them are worth knowing the costs of: a space needs a millisecond for each."""
 _PARENTS = 12
+_AT_ONCE = 64
+"""Rows of the pool that are priced before it is asked whether the rest can matter."""
 _FEWEST = 4
 """Candidates with a result before anything is concluded from them."""
 
@@ -117,18 +120,22 @@ class BudgetEI(BaseSampler):
         """Nothing to do: what is random depends on the seed and the trial's number, so no two workers repeat it."""
 
     @on_one_thread
-    def gains(self, study: Study) -> tuple[dict[int, float], float]:
-        """What finishing each waiting trial is expected to gain, by number, and what the next new one would.
-
-        The latter is infinite during start-up, when nothing can be expected yet.
-        """
+    def outlook(self, study: Study, reached: Mapping[int, float], shares: Sequence[float]) -> Outlook:
+        """What the waiting trials promise, each trained to the share ``reached``, and what the next new one does."""
         history = History.of(study, names=self._names(study))
         allowed = self._allowed_in(self._distributions(study), history, study)
-        new = self._next(history, allowed, study, number=len(study.get_trials(deepcopy=False)))[1]
+        row_D, gain = self._next(history, allowed, study, number=len(study.get_trials(deepcopy=False)))
         if len(history.observations) < _FEWEST:
-            return dict.fromkeys(history.waiting, 0.0), new
-        gain = self._prospect_of(history, allowed, study).gain_C(allowed.space.rows(list(history.waiting.values())))
-        return dict(zip(history.waiting, map(float, gain), strict=True)), new
+            return Outlook(rates={}, new={})
+        prospect = self._prospect_of(history, allowed, study)
+        rates: dict[int, dict[float, float]] = {}
+        for share in sorted(set(reached.values())):
+            numbers = [number for number in history.waiting if reached.get(number) == share]
+            rows = allowed.space.rows([history.waiting[number] for number in numbers])
+            rates |= zip(numbers, _by_share(prospect, rows, reached=share, shares=shares), strict=True)
+        is_startup = not np.isfinite(gain)
+        new = {} if is_startup else _by_share(prospect, row_D[None, :], reached=0.0, shares=shares)[0]
+        return Outlook(rates=rates, new=new)
 
     def _next(self, history: History, allowed: Allowed, study: Study, *, number: int) -> tuple[Array, float]:
         """The row of the trial called ``number``, and its gain."""
@@ -152,8 +159,8 @@ class BudgetEI(BaseSampler):
         """The row not tried before with the largest gain: of the pool, then of changes of the best in smaller steps."""
         allowed = prospect.allowed
         generator = np.random.default_rng([self.seed, number])
-        rows = allowed.pool_ND
-        gain = prospect.gain_C(rows)
+        tried = {row.tobytes() for row in allowed.space.rows(history.candidates)}
+        rows, gain = _hopeful(prospect, tried)
         measured = allowed.space.settled(allowed.space.rows([each.candidate for each in history.full]))
         for step in _ROUNDS:
             parents = rows[np.argsort(-gain, kind="stable")[:_PARENTS]]
@@ -163,7 +170,6 @@ class BudgetEI(BaseSampler):
             hopeful = np.argsort(-prospect.hope_C(children), kind="stable")[:_PRICED]
             children = allowed.within(children[hopeful])
             rows, gain = np.vstack([rows, children]), np.concatenate([gain, prospect.gain_C(children)])
-        tried = {row.tobytes() for row in allowed.space.rows(history.candidates)}
         order = np.argsort(-gain, kind="stable")
         # Once everything was tried, the best is tried again.
         best = next((index for index in order if rows[index].tobytes() not in tried), order[0])
@@ -228,3 +234,30 @@ class BudgetEI(BaseSampler):
         """Limits on what is minimised."""
         sign = dict(zip(self._names(study), signs(study), strict=True))
         return {name: limit * sign.get(name, 1.0) for name, limit in (self.limits or {}).items()}
+
+
+def _by_share(
+    prospect: Prospect, rows_CD: Array, *, reached: float, shares: Sequence[float]
+) -> list[dict[float, float]]:
+    coming = [share for share in shares if share > reached]
+    rates_SC = prospect.rates_SC(rows_CD, reached=reached, shares=coming)
+    return [dict(zip(coming, rates_S, strict=True)) for rates_S in rates_SC.T.tolist()]
+
+
+def _hopeful(prospect: Prospect, tried: Collection[bytes]) -> tuple[Array, Array]:
+    """The rows of the pool that can be parents or the best untried one, and their gains: none gains more than it hopes.
+
+    The costs of the others need not be known.
+    """
+    pool = prospect.allowed.pool_ND
+    hope = prospect.hope_C(pool)
+    order = np.argsort(-hope, kind="stable")
+    is_new = np.array([pool[index].tobytes() not in tried for index in order])
+    gain = np.zeros(0)
+    while len(gain) < len(order):
+        gain = np.concatenate([gain, prospect.gain_C(pool[order[len(gain) : len(gain) + _AT_ONCE]])])
+        enough = np.sort(gain)[-_PARENTS:][0]
+        enough = min(enough, gain[is_new[: len(gain)]].max(initial=0.0)) if is_new.any() else enough
+        if len(gain) < len(order) and hope[order[len(gain)]] < enough:
+            break
+    return pool[order[: len(gain)]], gain

@@ -87,7 +87,11 @@ class Budgets:
 
     def gain_C(self, sought: Belief, spent: list[Belief]) -> Array:
         """Budget expected improvement of each candidate, in units of the sought objective."""
-        fitting = np.ones((len(sought.mean_C), len(self.best_Z)))
+        return self.gain_within_C(sought, self.fitting_CB(spent, count=len(sought.mean_C)))
+
+    def fitting_CB(self, spent: list[Belief], *, count: int) -> Array:
+        """For each of the bests that budgets allow so far, how many of these budgets each candidate is to fit."""
+        fitting = np.ones((count, len(self.best_Z)))
         for belief, bound_Z in zip(spent, self.bounds_ZM.T, strict=True):
             if (belief.sd_C == 0).all():
                 exact = np.exp(belief.mean_C) if belief.is_log else belief.mean_C
@@ -95,9 +99,13 @@ class Budgets:
             else:
                 fitting *= belief.within_CB(bound_Z)
         # Few different bests stand behind many budgets: one expectation for each of them is enough.
-        best, which = np.unique(self.best_Z, return_inverse=True)
-        weight_CB = fitting @ (which[:, None] == np.arange(len(best)))
-        return np.asarray((weight_CB * sought.improvement_CB(best)).sum(axis=1) / len(self.best_Z))
+        which = np.unique(self.best_Z, return_inverse=True)[1]
+        return np.asarray(fitting @ (which[:, None] == np.arange(which.max() + 1)))
+
+    def gain_within_C(self, sought: Belief, fitting_CB: Array) -> Array:
+        """``gain_C`` where the budgets that each candidate fits are known already."""
+        improvement_CB = sought.improvement_CB(np.unique(self.best_Z))
+        return np.asarray((fitting_CB * improvement_CB).sum(axis=1) / len(self.best_Z))
 
     def hope_C(self, sought: Belief) -> Array:
         """``gain_C`` of candidates that fit into every budget: no candidate gains more."""

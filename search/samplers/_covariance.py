@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 CONSTANT = 1.0
-_OFFSET = 4.0
+OFFSET = 4.0
 """Prior variances of the mean and of each share's constant, in units of the observations' variance."""
 # Log-normal priors (mean and spread of the logarithm). Length scales grow with the square root of the number of knobs
 # (Hvarfner et al. 2024), so that a process over many knobs starts smooth.
@@ -36,7 +36,7 @@ def constants(shares_N: Array, studies_N: NDArray[np.int64]) -> Array:
     """Covariance of the mean and of each constant: one for every share of every study but the own full training."""
     is_same = np.isclose(shares_N[:, None], shares_N[None, :]) & (studies_N[:, None] == studies_N[None, :])
     has_constant = (shares_N < 1) | (studies_N > 0)
-    return np.asarray(CONSTANT + _OFFSET * (is_same & has_constant[:, None]))
+    return np.asarray(CONSTANT + OFFSET * (is_same & has_constant[:, None]))
 
 
 def same_study(studies_N: NDArray[np.int64], others: int) -> Array:

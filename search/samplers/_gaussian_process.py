@@ -21,6 +21,7 @@ count for nothing (the intrinsic coregionalisation model, Bonilla et al. 2007, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,6 +32,7 @@ from scipy.optimize import minimize
 
 from search.samplers._covariance import (
     CONSTANT,
+    OFFSET,
     ROUGH,
     constants,
     hyperprior,
@@ -39,6 +41,7 @@ from search.samplers._covariance import (
     same_study,
     trends,
 )
+from search.samplers._likelihood import Likelihood
 
 Array = NDArray[np.float64]
 
@@ -90,7 +93,7 @@ class GaussianProcess:
             logs=start,
             studies_N=studies_N,
         )
-        likelihood = _Likelihood(whole._part())
+        likelihood = Likelihood(whole._part())
         found = minimize(
             likelihood,
             start,
@@ -131,6 +134,34 @@ class GaussianProcess:
             self._factor[0], self._prior(features_NF, self.features_NF).T, lower=True, check_finite=False
         )
         return mean, scale**2 * (self._prior(features_NF, features_NF) - half.T @ half)
+
+    def looks(self, features_CF: Array, shares: Sequence[float]) -> tuple[Array, Array]:
+        """What measuring a candidate at each of ``shares``, none of them with the others, would tell of f.
+
+        Returns:
+            By what standard deviation it would move the mean of f, and the deviation of f that would be left: both
+            one row for each share. A share tells nothing to a process that has seen full trainings alone.
+        """
+        scale, lack_N = self._units[1], lack_of(self.shares_N)
+        smallest = float(self.shares_N.min())
+        matern_CN = matern_between(self._scaled(features_CF), self._scaled(self.features_NF))
+        prior_CN = self._prior(features_CF, self.features_NF)
+        half = solve_triangular(self._factor[0], prior_CN.T, lower=True, check_finite=False)
+        own_C = self._signal + CONSTANT + self._trend * (trends(features_CF) ** 2).sum(axis=1)
+        variance_C = np.maximum(own_C - (half**2).sum(axis=0), 1e-10)
+        moved = np.zeros((len(shares), len(features_CF)))
+        for row, share in enumerate(shares):
+            if smallest >= 1 or share >= 1:
+                continue
+            lack = np.log(share) / np.log(smallest)
+            is_same_N = np.isclose(self.shares_N, share) & (self._studies == 0)
+            cross_CN = prior_CN + matern_CN * self._error * lack * lack_N + OFFSET * is_same_N
+            half_share = solve_triangular(self._factor[0], cross_CN.T, lower=True, check_finite=False)
+            covariance_C = own_C - (half * half_share).sum(axis=0)
+            noise = self._noise + self._partial_noise * lack + OFFSET
+            spread_C = own_C + self._error * lack**2 + noise - (half_share**2).sum(axis=0)
+            moved[row] = np.sqrt(np.minimum(covariance_C**2 / spread_C, variance_C))
+        return scale * moved, scale * np.sqrt(np.maximum(variance_C - moved**2, 1e-10))
 
     def foresight(self, *, least_share: float = 1.0) -> float:
         """Mean log density of each own observation of that share under the process that has seen all but this one."""
@@ -231,59 +262,6 @@ class GaussianProcess:
 
     def _scaled(self, features_NF: Array) -> Array:
         return features_NF / np.exp(self.logs[: self._first_variance])[self.groups]
-
-
-class _Likelihood:
-    """Negative log posterior of the logarithms, and its gradient."""
-
-    def __init__(self, process: GaussianProcess) -> None:
-        features = process.features_NF
-        squares = (features[:, None, :] - features[None, :, :]) ** 2
-        count = int(process.groups.max()) + 1
-        self._squares_GNN = np.stack([squares[:, :, process.groups == group].sum(axis=2) for group in range(count)])
-        self._lack = lack_of(process.shares_N)
-        self._products = np.outer(self._lack, self._lack)
-        self._constants = constants(process.shares_N, process._studies)
-        basis = trends(features)
-        self._trends = basis @ basis.T
-        self._values = process.standard_N
-        others = len(process.logs) - count - 5
-        self._same_SNN = same_study(process._studies, others)
-        self._centre, self._spread = hyperprior(process.groups, others)
-
-    def __call__(self, logs: Array) -> tuple[float, Array]:
-        first = len(self._squares_GNN)
-        scales, difference_S = np.exp(-2 * logs[:first]), np.exp(logs[first + 5 :])
-        trend, signal, error, noise, partial = np.exp(logs[first : first + 5])
-        distance = np.sqrt(5 * np.tensordot(scales, self._squares_GNN, axes=1))
-        decay = np.exp(-distance)
-        matern = (1 + distance + distance**2 / 3) * decay
-        apart = np.tensordot(difference_S, self._same_SNN, axes=1)
-        level = signal + error * self._products + apart
-        covariance = matern * level + self._constants + (trend + apart) * self._trends
-        covariance[np.diag_indices_from(covariance)] += noise + partial * self._lack + ROUGH * np.diag(apart) + 1e-8
-        try:
-            factor = cho_factor(covariance, lower=True, check_finite=False)
-        except np.linalg.LinAlgError:
-            return 1e10, np.zeros_like(logs)
-        weights = cho_solve(factor, self._values, check_finite=False)
-        inverse = cho_solve(factor, np.eye(len(covariance)), check_finite=False)
-        # d(loss) / d(covariance), doubled.
-        slope = inverse - np.outer(weights, weights)
-        deviation = (logs - self._centre) / self._spread
-        loss = 0.5 * self._values @ weights + np.log(np.diag(factor[0])).sum() + 0.5 * (deviation**2).sum()
-        # d(matern) / d(log scale) = 5 / 3 (1 + r) exp(-r) * square / scale**2
-        inner = slope * level * (5 / 3) * (1 + distance) * decay
-        gradient = np.empty_like(logs)
-        gradient[:first] = 0.5 * scales * np.tensordot(self._squares_GNN, inner, axes=2)
-        gradient[first] = 0.5 * trend * (slope * self._trends).sum()
-        gradient[first + 1] = 0.5 * signal * (slope * matern).sum()
-        gradient[first + 2] = 0.5 * error * (slope * matern * self._products).sum()
-        gradient[first + 3] = 0.5 * noise * np.trace(slope)
-        gradient[first + 4] = 0.5 * partial * (np.diag(slope) * self._lack).sum()
-        whole = matern + self._trends + ROUGH * np.eye(len(matern))
-        gradient[first + 5 :] = 0.5 * difference_S * np.tensordot(self._same_SNN, slope * whole, axes=2)
-        return float(loss), gradient + deviation / self._spread
 
 
 def _evenly(count: int, most: int) -> NDArray[np.int64]:

@@ -23,12 +23,17 @@ _MARGIN = 0.1
 """Without a limit the reference lies this part of the range seen beyond the worst."""
 _LEAST_SUCCESS = 0.02
 _PAIRS_TO_JUDGE = 8
-"""Full trainings before it is judged whether small shares help to foresee them; results before other studies are."""
+"""Results before it is judged whether other studies help to foresee them."""
 _FULL_ENOUGH = 4
-"""Full trainings from which on other studies are judged by these alone."""
+"""Full trainings from which on small shares are judged by whether they help to foresee them, and other studies too."""
 _PRIOR_ERROR = 0.05
 _PRIOR_ERRORS = 3
 """The relative error of a foretold cost before it is known, and how many measurements that is worth."""
+
+_NEWS, _LIKELY = np.polynomial.hermite_e.hermegauss(15)
+_LIKELY = _LIKELY / _LIKELY.sum()
+"""What a look may tell, in standard deviations, and how likely each is."""
+_HALVINGS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,36 @@ class Prospect:
         beliefs = self._beliefs(rows_CD)
         return self.budgets.gain_C(beliefs[0], beliefs[1:]) * self._success_C(rows_CD)
 
+    def rates_SC(self, rows_CD: Array, *, reached: float, shares: Sequence[float]) -> Array:
+        """What each row, trained to ``reached``, promises for each full training's worth still to be paid.
+
+        One row for each coming share S at which it is looked at once more, and then finished or left, whichever is
+        better: the way to the look is paid always, the rest sometimes. The rate is the price of a training at which
+        this is worth nothing (the index of Weitzman 1979). At share 1 it is the gain by what is left to pay.
+        What a look tells of several learned objectives is taken to be good or bad for all of them.
+        """
+        features = self.allowed.space.features(rows_CD)
+        beliefs, success_C = self._beliefs(rows_CD), self._success_C(rows_CD)
+        learned, known = beliefs[: len(self.learned)], beliefs[len(self.learned) :]
+        looks = [process.looks(features, shares) for process in self.processes]
+        # With one learned objective the budgets that a candidate fits do not depend on what a look tells.
+        fitting_CB = self.budgets.fitting_CB(known, count=len(rows_CD)) if len(learned) == 1 else None
+        rates_SC = np.zeros((len(shares), len(rows_CD)))
+        for number, share in enumerate(shares):
+            gains = []
+            for news in _NEWS if share < 1 else (0.0,):
+                seen = [
+                    Belief(mean_C=belief.mean_C + news * moved_SC[number], sd_C=left_SC[number], is_log=belief.is_log)
+                    for belief, (moved_SC, left_SC) in zip(learned, looks, strict=True)
+                ]
+                if fitting_CB is None:
+                    gains.append(self.budgets.gain_C(seen[0], [*seen[1:], *known]))
+                else:
+                    gains.append(self.budgets.gain_within_C(seen[0], fitting_CB))
+            likely_Q = _LIKELY if share < 1 else np.ones(1)
+            rates_SC[number] = _rate_C(np.array(gains) * success_C, likely_Q, way=share - reached, rest=1 - share)
+        return rates_SC
+
     def hope_C(self, rows_CD: Array) -> Array:
         """What each row would improve if it cost nothing; no costs are asked for."""
         return self.budgets.hope_C(self._learned_beliefs(rows_CD)[0])
@@ -133,6 +168,16 @@ class Prospect:
         if self.success is None:
             return np.ones(len(rows_CD))
         return np.clip(self.success.predict(self.allowed.space.features(rows_CD))[0], _LEAST_SUCCESS, 1.0)
+
+
+def _rate_C(gain_QC: Array, likely_Q: Array, *, way: float, rest: float) -> Array:
+    """The price at which paying the ``way``, and then the ``rest`` where the gain is worth it, is worth nothing."""
+    low, high = np.zeros(gain_QC.shape[1]), gain_QC.max(axis=0) / way
+    for _ in range(_HALVINGS):
+        price = (low + high) / 2
+        is_cheap = likely_Q @ np.maximum(gain_QC - price * rest, 0.0) > price * way
+        low, high = np.where(is_cheap, price, low), np.where(is_cheap, high, price)
+    return np.asarray((low + high) / 2)
 
 
 def _foretold(cost_C: Array, mean: float, sd: float) -> Belief:
@@ -206,7 +251,7 @@ def _fitted(
     # Other studies count once they have shown that they help; shares count until they have shown that they do not.
     rivals = [is_own]
     rivals += [everything] if is_enough or is_own.sum() >= _PAIRS_TO_JUDGE else []
-    rivals += [is_own_full] if is_own_full.sum() >= _PAIRS_TO_JUDGE else []
+    rivals += [is_own_full] if is_own_full.sum() >= _FULL_ENOUGH else []
     parts = {part.tobytes(): part for part in rivals}
     processes = [fitted(part) for part in parts.values()]
     if len(processes) == 1:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
     from search.halving import Halving
+    from search.outlook import Foresee
 
 Candidate = Mapping[str, Any]
 
@@ -101,7 +102,9 @@ def simulate(
         seconds=seconds or _one,
         halving=halving or Halving(shares=(1.0,)),
         budget=budget,
-        gains=(lambda: sampler.gains(study)) if isinstance(sampler, BudgetEI) else None,
+        foresee=(lambda reached, shares: sampler.outlook(study, reached, shares))
+        if isinstance(sampler, BudgetEI)
+        else None,
         seed=seed,
         ask=ask,
     )
@@ -139,7 +142,7 @@ class _Search:
     limits: Mapping[str, float]
     seconds: Callable[[Candidate], float]
     halving: Halving
-    gains: Callable[[], tuple[Mapping[int, float], float]] | None
+    foresee: Foresee | None
     budget: float
     seed: int
     ask: Callable[[Trial], object] | None
@@ -156,7 +159,7 @@ class _Search:
         """Give a free worker its next training; False when the budget does not allow it."""
         from search.samplers._history import TARGET
 
-        step = self.halving.next(self.gains)
+        step = self.halving.next(self.foresee)
         part = step.share - (0.0 if step.trial is None else self._reached[step.trial])
         if self.begun + part > self.budget + 1e-9:
             return False

@@ -18,6 +18,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import operator
 import os
 import zlib
 from collections.abc import Callable, Mapping
@@ -33,8 +34,8 @@ from search.simulate import random_candidates
 LCBENCH = Path(os.environ.get("LCBENCH", Path(__file__).parents[3] / "shared" / "data" / "lcbench"))
 LCBENCH_ERRORS = {"3945": 10.9, "7593": 43.8, "34539": 16.6}
 BLOCKS = ("down_0", "down_1", "mid", "up_1", "up_0")
-_PARAMETERS_M = np.array([1.5, 6.0, 9.0, 12.0, 4.0])
-_MACS_G = np.array([1.6, 1.2, 0.5, 1.8, 2.4])
+_PARAMETERS_M = (1.5, 6.0, 9.0, 12.0, 4.0)
+_MACS_G = (1.6, 1.2, 0.5, 1.8, 2.4)
 _DAMAGE = np.array([1.1, 0.5, 0.25, 0.6, 1.3])
 _CRITERIA = {"taylor": 1.0, "diff_pruning": 1.0, "magnitude": 1.2, "random": 1.8}
 
@@ -82,16 +83,16 @@ def compression(name: str = "compression", *, is_blind: bool = False) -> Problem
 
 
 def _costs(candidate: Mapping[str, Any]) -> dict[str, float]:
-    kept = 1.0 - np.array([candidate[f"ratio.{block}"] for block in BLOCKS])
+    # Plain numbers: a search asks for hundreds of costs before each training, and small arrays are slow.
+    kept = [1.0 - candidate[f"ratio.{block}"] for block in BLOCKS]
     # A layer's weights and work follow the channels on both its sides; the neighbour's count for half.
-    sides = kept * (kept + np.roll(kept, 1)) / 2
+    sides = [own * (own + before) / 2 for own, before in zip(kept, kept[-1:] + kept[:-1], strict=True)]
     grouped = 0.25 + 0.75 / candidate["groups"]
-    macs = float(_MACS_G @ sides) * grouped * candidate["sampling_steps"]
-    latency = candidate["sampling_steps"] * (0.8 + float(_MACS_G @ kept) * (0.3 if candidate["bits"] >= 16 else 0.2))
+    steps, bits = candidate["sampling_steps"], candidate["bits"]
     return {
-        "size_mb": float(_PARAMETERS_M @ sides) * grouped * candidate["bits"] / 8,
-        "macs_g": macs,
-        "latency_ms": latency,
+        "size_mb": sum(map(operator.mul, _PARAMETERS_M, sides)) * grouped * bits / 8,
+        "macs_g": sum(map(operator.mul, _MACS_G, sides)) * grouped * steps,
+        "latency_ms": steps * (0.8 + sum(map(operator.mul, _MACS_G, kept)) * (0.3 if bits >= 16 else 0.2)),
     }
 
 

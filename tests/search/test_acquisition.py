@@ -7,6 +7,7 @@ import pytest
 
 from search.front import hypervolume
 from search.samplers._budget_improvement import Belief, Budgets
+from search.samplers._prospect import _rate_C
 
 DRAWS = 4_000
 
@@ -84,3 +85,12 @@ def test_hope_is_the_gain_at_no_cost_and_never_less() -> None:
     free = [Belief(mean_C=np.zeros(20), sd_C=np.zeros(20)) for _ in range(2)]
     np.testing.assert_allclose(budgets.hope_C(sought), budgets.gain_C(sought, free), rtol=1e-12)
     assert (budgets.hope_C(sought) >= budgets.gain_C(sought, costs)).all()
+
+
+def test_a_rate_is_the_price_at_which_a_look_and_its_choice_are_worth_nothing() -> None:
+    gain_QC, likely = np.array([[0.0, 0.3], [1.0, 0.3], [4.0, 0.3]]), np.array([0.5, 0.3, 0.2])
+    rates = _rate_C(gain_QC, likely, way=0.1, rest=0.9)
+    # Going on only with 4 beats going on with 1 as well: 0.2 * (4 - 0.9 r) = 0.1 r.
+    assert rates[0] == pytest.approx(0.8 / 0.28)
+    # A look that tells nothing is only a part of the way.
+    assert rates[1] == pytest.approx(0.3)

@@ -224,9 +224,11 @@ def gain_of_waiting(factor: float) -> float:
         study.tell(trial, [quality(trial.params), size(trial.params)["size"]])
     waiting = partly(factor)
     assert isinstance(study.sampler, BudgetEI)
-    gains, new = study.sampler.gains(study)
-    assert set(gains) == {waiting.number} and new > 0
-    return gains[waiting.number]
+    outlook = study.sampler.outlook(study, {waiting.number: 0.1}, (0.1, 1.0))
+    assert set(outlook.rates) == {waiting.number} and set(outlook.rates[waiting.number]) == {1.0}
+    # A look can be had beside the whole training and is never worth less than it.
+    assert outlook.new[0.1] >= outlook.new[1.0] > 0
+    return outlook.rates[waiting.number][1.0]
 
 
 def test_values_at_small_shares_foretell_the_final_ones() -> None:

@@ -16,8 +16,9 @@ from scipy.optimize import approx_fprime
 
 from search.front import hypervolume
 from search.other_studies import keep_others, observations, read_others
-from search.samplers._gaussian_process import GaussianProcess, _Likelihood
+from search.samplers._gaussian_process import GaussianProcess
 from search.samplers._history import Observation
+from search.samplers._likelihood import Likelihood
 from search.samplers.budget_ei import BudgetEI
 from search.simulate import simulate
 from search.space import Space, SpaceError
@@ -47,7 +48,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
     process = GaussianProcess(
         features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs, studies_N=studies
     )
-    likelihood = _Likelihood(process)
+    likelihood = Likelihood(process)
     numeric = approx_fprime(logs, lambda point: likelihood(point)[0], 1e-6)
     np.testing.assert_allclose(likelihood(logs)[1], numeric, rtol=1e-3, atol=1e-4)
 

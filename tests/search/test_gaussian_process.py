@@ -7,8 +7,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy.optimize import approx_fprime
 
-from search.samplers._gaussian_process import GaussianProcess, _Likelihood
+from search.samplers._gaussian_process import GaussianProcess
 from search.samplers._knob_space import KnobSpace
+from search.samplers._likelihood import Likelihood
 
 GROUPS = np.array([0, 1, 1])
 
@@ -25,7 +26,7 @@ def observed(count: int = 30, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray,
 def test_gradient_is_that_of_finite_differences() -> None:
     features, shares, values = observed()
     logs = np.random.default_rng(1).normal(size=7) * 0.5 - 0.5
-    likelihood = _Likelihood(
+    likelihood = Likelihood(
         GaussianProcess(features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs)
     )
     numeric = approx_fprime(logs, lambda point: likelihood(point)[0], 1e-6)
@@ -53,6 +54,38 @@ def test_prediction_is_the_conditional_normal() -> None:
     variance = np.diag(kernel(at, at)) - np.einsum("ij,jk,ik->i", kernel(at, features), inverse, kernel(at, features))
     np.testing.assert_allclose(process.predict(at)[0], mean, rtol=1e-6)
     np.testing.assert_allclose(process.predict(at)[1], values.std() * np.sqrt(variance), rtol=1e-6)
+
+
+def test_a_look_moves_the_mean_and_leaves_the_deviation_that_it_says() -> None:
+    # Against the same process with the look's value taken as observed: the share of the other half, and a third one.
+    features, shares, values = observed(20)
+    logs = np.log([0.7, 1.3, 0.4, 0.9, 0.2, 0.05, 0.1])
+    process = GaussianProcess(features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs)
+    at = np.random.default_rng(3).random((1, 3))
+    for share, moved, left in zip([1 / 9, 1 / 3], *process.looks(at, [1 / 9, 1 / 3]), strict=True):
+        means, deviations = [], []
+        for value in (0.0, 1.0):
+            seen = GaussianProcess(
+                features_NF=np.vstack([features, at]),
+                shares_N=np.append(shares, share),
+                values_N=np.append(values, value),
+                groups=GROUPS,
+                logs=logs,
+            )
+            means.append(seen.predict(at)[0])
+            deviations.append(seen.predict(at)[1])
+        assert left == pytest.approx(deviations[0], rel=1e-6)
+        # What is known beforehand is what moves it and what is left, and a step of 1 moves the mean by a part of 1.
+        assert np.hypot(moved, left) == pytest.approx(process.predict(at)[1], rel=1e-6)
+        assert 0 < float(means[1][0] - means[0][0]) < 1 and moved[0] > 0.02
+
+
+def test_a_look_tells_nothing_where_only_full_trainings_were_seen() -> None:
+    features, _, values = observed(12)
+    process = GaussianProcess.fitted(features, values, groups=GROUPS)
+    moved, left = process.looks(features[:3] / 2, [1 / 9, 1.0])
+    assert (moved == 0).all()
+    np.testing.assert_allclose(left, np.tile(process.predict(features[:3] / 2)[1], (2, 1)), rtol=1e-9)
 
 
 def test_small_shares_inform_without_their_offset() -> None:

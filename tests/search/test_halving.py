@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from search.halving import Halving, Step
+from search.outlook import Foresee, Outlook
 
 SHARES = (1 / 9, 1 / 3, 1.0)
 
@@ -30,21 +33,88 @@ def test_a_trial_begins_small_and_goes_on_by_quota() -> None:
     assert halving.next() == Step(trial=None, share=SHARES[0])
 
 
+def foreseen(new: float | None, **rates: float) -> Foresee:
+    """Waiting trials t0, t1, ... and a new one promise this much, wherever they are looked at next."""
+
+    def foresee(reached: Mapping[int, float], shares: Sequence[float]) -> Outlook:
+        told = {int(name[1:]): rate for name, rate in rates.items()}
+        return Outlook(
+            rates={trial: {share: told[trial] for share in shares if share > reached[trial]} for trial in reached},
+            new={} if new is None else dict.fromkeys(shares, new),
+        )
+
+    return foresee
+
+
+def looked_at(rates: Mapping[float, float]) -> Foresee:
+    """A new trial promises this much, by the share of the next look, and waiting ones twice as much."""
+    return lambda reached, shares: Outlook(
+        rates={
+            trial: {share: 2 * rate for share, rate in rates.items() if share > reached[trial]} for trial in reached
+        },
+        new=dict(rates),
+    )
+
+
+def with_finished(count: int, **options: Any) -> Halving:
+    """Trials 0 to ``count`` - 1 are finished."""
+    halving = Halving(shares=SHARES, **options)
+    for trial in range(count):
+        halving.tell(trial, 1.0, {"fid": 9.0})
+    return halving
+
+
 def test_expected_gain_decides_over_the_order_at_the_rung() -> None:
     halving = Halving(shares=SHARES, keep=0.5)
     halving.tell(0, SHARES[0], {"fid": 3.0})
     halving.tell(1, SHARES[0], {"fid": 4.0})
     assert halving.next().trial == 0
-    assert halving.next(lambda: ({0: 0.1, 1: 0.7}, 1.0)).trial == 1
+    assert halving.next(foreseen(1.0, t0=0.1, t1=0.7)).trial == 1
 
 
 def test_a_stale_trial_is_left_for_a_new_one() -> None:
     halving = Halving(shares=SHARES, keep=1.0)
     halving.tell(0, SHARES[0], {"fid": 3.0})
-    assert halving.next(lambda: ({0: 0.01}, 1.0)) == Step(trial=None, share=SHARES[0])
-    assert halving.next(lambda: ({0: 0.5}, 1.0)).trial == 0
+    assert halving.next(foreseen(1.0, t0=0.01)) == Step(trial=None, share=SHARES[0])
+    assert halving.next(foreseen(1.0, t0=0.5)).trial == 0
     # During start-up nothing is expected yet of new ones: the order at the rung decides.
-    assert halving.next(lambda: ({0: 0.0}, math.inf)).trial == 0
+    assert halving.next(foreseen(None, t0=0.0)).trial == 0
+
+
+def test_a_trial_goes_on_when_it_promises_more_than_a_new_one() -> None:
+    halving = with_finished(4)
+    halving.tell(4, SHARES[0], {"fid": 3.0})
+    assert halving.next(foreseen(1.0, t4=1.1)).trial == 4
+    assert halving.next(foreseen(1.0, t4=0.9)).trial is None
+    # By quota half of the one that came would have gone on, had nobody been finished.
+    halving.tell(5, SHARES[0], {"fid": 3.0})
+    assert halving.next(foreseen(1.0, t4=0.9, t5=0.8)).trial is None
+
+
+def test_nothing_is_believed_of_looks_before_some_trials_are_finished() -> None:
+    halving = with_finished(3)
+    for trial in (3, 4):
+        halving.tell(trial, SHARES[0], {"fid": 3.0})
+    assert halving.next(foreseen(1.0, t3=0.2, t4=0.1)).trial == 3
+
+
+def test_one_in_four_goes_on_whatever_new_trials_promise() -> None:
+    halving = with_finished(4)
+    for trial in range(4, 8):
+        halving.tell(trial, SHARES[0], {"fid": 3.0})
+    rates = {f"t{trial}": 0.3 + 0.01 * trial for trial in range(4, 8)}
+    assert halving.next(foreseen(1.0, **rates)).trial == 7
+    # Unless hardly anything is to be had from them.
+    assert halving.next(foreseen(9.0, **rates)).trial is None
+
+
+def test_the_next_look_is_the_one_that_promises_most_and_none_where_looks_tell_nothing() -> None:
+    halving = with_finished(4)
+    assert halving.next(looked_at({SHARES[0]: 1.0, SHARES[1]: 1.5, 1.0: 0.7})) == Step(trial=None, share=SHARES[1])
+    assert halving.next(looked_at(dict.fromkeys(SHARES, 1.0))) == Step(trial=None, share=1.0)
+    halving.tell(4, SHARES[0], {"fid": 3.0})
+    assert halving.next(looked_at({SHARES[0]: 1.0, SHARES[1]: 1.5, 1.0: 0.7})) == Step(trial=4, share=SHARES[1])
+    assert halving.next(looked_at(dict.fromkeys(SHARES, 1.0))) == Step(trial=4, share=1.0)
 
 
 def test_sort_puts_dominated_trials_last() -> None:
@@ -53,7 +123,7 @@ def test_sort_puts_dominated_trials_last() -> None:
         halving.tell(trial, SHARES[0], {"fid": fid, "size": size})
     order = []
     for _ in range(4):
-        step = halving.next(lambda: ({0: 9.0}, 0.0))
+        step = halving.next(foreseen(0.0, t0=9.0, t1=0.0, t2=0.0, t3=0.0, t4=0.0))
         assert step.trial is not None
         order.append(step.trial)
         halving.began(step.trial, step.share)
