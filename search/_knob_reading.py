@@ -14,6 +14,9 @@ from search.space_error import Place
 from trainers.registry import suggestion
 
 _KINDS = ("float", "int", "choice")
+_MOST_CHOICES = 1_000
+_LARGEST = 2**53
+"""Beyond it a float, which databases and samplers take all numbers for, no longer tells whole numbers apart."""
 _OPTIONS = {"float": ("log", "step"), "int": ("log", "step"), "choice": ()}
 _EXAMPLE = {"float": "`float: [0.1, 0.5]`", "int": "`int: [1, 8]`"}
 # An item of a choice that has no name is found under its number: ``item_0``.
@@ -104,6 +107,9 @@ def _range(node: Entries, kind: Literal["float", "int"], report: Report) -> _Ran
     if log and low <= 0:
         report(f"must begin above 0 with log, got {low}.", place)
         return None
+    if max(abs(low), abs(high)) > _LARGEST or (step and (high - low) / step > _LARGEST):
+        report(f"goes from {low:g} to {high:g}, which is too far or in too many steps. Write a smaller range.", place)
+        return None
     return _Range(kind=kind, low=low, high=high, log=bool(log), step=step)
 
 
@@ -136,6 +142,9 @@ def _option(node: Entries, key: str, is_right: Callable[[Any], bool], what: str,
 def _labels(node: Node, report: Report) -> tuple[Value, ...]:
     if not isinstance(node, Items) or not node.items:
         report(f"must be a list of at least one choice, got {flow_text(plain(node))}.", node.place)
+        return ()
+    if len(node.items) > _MOST_CHOICES:
+        report(f"has {len(node.items):,} choices, at most {_MOST_CHOICES:,} are searched. Open a range.", node.place)
         return ()
     labels: list[Value] = []
     is_right = True

@@ -16,6 +16,8 @@ from trainers.registry import suggestion
 
 Candidate = dict[str, Value]
 
+_MOST_STAGES = 100
+
 
 @dataclass(frozen=True)
 class OpenRecipe:
@@ -108,6 +110,10 @@ def read_recipe(node: Node, mistakes: Mistakes) -> OpenRecipe:
     if not isinstance(node, Items):
         found = flow_text(plain(node))
         text = f"must be a list of stages, each as `- prune: {{ratio: 0.3}}`, got {found[:60]}."
+        mistakes.add(text, path="recipe", place=node.place)
+        return OpenRecipe(())
+    if len(node.items) > _MOST_STAGES:
+        text = f"has {len(node.items):,} stages, at most {_MOST_STAGES} are applied. Take some out."
         mistakes.add(text, path="recipe", place=node.place)
         return OpenRecipe(())
     stages = [_as_stage(item, f"recipe.{index}", mistakes) for index, item in enumerate(node.items)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from search.space_error import Mistake, SpaceError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 _EXAMPLE = "spaces/pruning_ratios.yaml"
 
 
@@ -20,12 +21,15 @@ def read_text(path: Path) -> str:
         inside = sorted(path.glob("*.yaml"))
         raise _error(path, f"is a folder. Name a YAML file, such as {inside[0] if inside else _EXAMPLE}.")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # Opening a pipe would wait for whoever writes into it.
+            raise _error(path, f"is no regular file. Name a YAML file such as {_EXAMPLE}.")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _error(path, f"does not exist. Name a YAML file such as {_EXAMPLE}.") from None
-    except OSError as error:
-        raise _error(path, f"cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise _error(path, f"cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if len(raw) > MAX_BYTES:
         raise _error(path, f"is larger than {MAX_BYTES:,} bytes. A space is a short text; is this the right file?")
     try:

@@ -21,13 +21,18 @@ from ruamel.yaml.events import (
 )
 
 from search.space_error import Mistakes, Place
+from trainers.visible import HIDDEN
 
 MAX_DEPTH = 32
-MAX_VALUES = 20_000
+MAX_VALUES = 5_000
+MAX_MISTAKES = 100
 # A longer number is a slip, and Python's own conversion is slow or refuses.
 _MAX_DIGITS = 100
 
 Primitive = str | int | float | bool | None
+
+# Marks that let a text be read in another order than it is stored in.
+_REORDERING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 
 _INT = re.compile(r"[-+]?[0-9][0-9_]*$")
 _OTHER_INT = re.compile(r"0x[0-9a-fA-F]+$|0o[0-7]+$")
@@ -84,6 +89,12 @@ def read_yaml(text: str, *, mistakes: Mistakes, override: str = "") -> Node | No
         override: The ``--set`` option that ``text`` comes from; its places say so.
     """
     builder = _Builder(mistakes, override)
+    # In a value it is found below, but not in a comment, which is shown as the space's question.
+    hidden = HIDDEN.search(text.removeprefix("\ufeff").replace("\r", "\n"))
+    if hidden and ord(hidden[0]) in _REORDERING:
+        line = text.count("\n", 0, hidden.start()) + 1
+        mistakes.add(_hidden(hidden[0]), place=Place(line=line, column=1, override=override))
+        return None
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             if not builder.take(event):
@@ -94,7 +105,7 @@ def read_yaml(text: str, *, mistakes: Mistakes, override: str = "") -> Node | No
         place = Place(line=mark.line + 1, column=mark.column + 1, override=override) if mark else None
         mistakes.add(f"is not valid YAML: {reason}. Check indentation, colons and brackets around it.", place=place)
         return None
-    except YAMLError as error:
+    except (YAMLError, ValueError, OverflowError) as error:  # "\\U7fffffff" is a ValueError
         mistakes.add(f"is not valid YAML: {' '.join(str(error).split())}.")
         return None
     return builder.root
@@ -148,6 +159,10 @@ def primitive(text: str) -> Primitive:
     return float(text.replace("_", "")) if _FLOAT.match(text) else text
 
 
+def _hidden(character: str) -> str:
+    return f"holds the hidden character {character!a}, which changes how text is shown. Take it out."
+
+
 @dataclass
 class _Open:
     """A list or mapping that has not ended yet."""
@@ -173,6 +188,8 @@ class _Builder:
     def take(self, event: Event) -> bool:
         """Work in one event; False when reading must stop."""
         place = Place(line=event.start_mark.line + 1, column=event.start_mark.column + 1, override=self._override)
+        if len(self._mistakes) >= MAX_MISTAKES:
+            return self._stop("is where reading ends, after so many mistakes.", place)
         if isinstance(event, DocumentStartEvent):
             self._documents += 1
             return self._documents == 1 or self._stop("begins a second document. Write one space per file.", place)
@@ -195,6 +212,8 @@ class _Builder:
         if event.tag not in (None, "!"):
             self._mistakes.add(f"the tag {str(event.tag)!r} is not used in a space. Leave it out.", place=place)
         if isinstance(event, ScalarEvent):
+            if hidden := HIDDEN.search(event.value):
+                return self._stop(_hidden(hidden[0]), place)
             is_plain = event.implicit[0] and event.style is None
             return self._add(Leaf(primitive(event.value) if is_plain else event.value, place), key=event.value)
         if self._open and self._open[-1].is_mapping and self._open[-1].key is None:

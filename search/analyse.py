@@ -72,7 +72,7 @@ def main(
         out=out,
     )
     request.check()
-    console = Console(stderr=json)
+    console = Console(stderr=json, markup=False, emoji=False)
     finding = request.finding(console)
     written = write_page(finding, page or request.subjects[0].page(what))
     if json:

@@ -188,7 +188,7 @@ def main(
     else:
         from rich.console import Console
 
-        show(views, answer, Console(), written=write_candidate)
+        show(views, answer, Console(markup=False, emoji=False), written=write_candidate)
     return 0
 
 
@@ -217,7 +217,7 @@ def _tell_knee(views: StudyViews, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    show_knee(views, trial, Console())
+    show_knee(views, trial, Console(markup=False, emoji=False))
 
 
 def _write_candidate(views: StudyViews, answer: Answer, path: Path) -> None:

@@ -64,7 +64,7 @@ def _compare_studies(folders: Sequence[Path], *, out: Path | None, as_json: bool
     if as_json:
         sys.stdout.write(dumps({**contrast.as_json(), "page": str(page)}, indent=1) + "\n")
     else:
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False, emoji=False)
         show(contrast, console)
         console.print(f"page: {page}", soft_wrap=True, markup=False)
     return 0

@@ -24,7 +24,7 @@ def main(study: Path, *studies: Path, out: Path | None = None) -> int:
 
     if out is not None and not studies:
         raise UserError(f"--out {out} is for a page with several studies. Name another one, or leave --out away.")
-    console = Console()
+    console = Console(markup=False, emoji=False)
     # All are read and compared before any is written: a mistyped second folder costs nothing.
     opened = [StudyViews.open(folder) for folder in (study, *studies)]
     if studies:

@@ -53,7 +53,7 @@ def main(
     views = StudyViews.open(study)
     chosen = _chosen(views, trial=trial, knee=knee, maxima=maxima)
     export(views, chosen, out, images=images)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(f"trial {chosen.number} is in {out}; train it in full with\n  python -m trainers.full {out}")
     return 0
 

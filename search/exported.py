@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from search.views import StudyViews, TrialView
 from trainers.atomic import write_atomically
 from trainers.data.dataset import DATA
 from trainers.errors import UserError
+from trainers.foreign import json_inside
 from trainers.provenance import versions
 
 _COPIED = ("model.safetensors", "measurements.json", "samples.webp")
@@ -28,7 +30,7 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
     Raises:
         UserError: when the folder exists, or the trial's files are gone.
     """
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists already. Give another --out, or remove it.")
     sources = {name: views.file(trial.path, name) for name in _COPIED}
     teacher = views.file("teacher", "model.safetensors")
@@ -38,7 +40,12 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
             f"trial {trial.number} cannot be exported: {views.folder / trial.path} has no {missing or 'teacher'}. "
             "Choose another trial."
         )
-    space = Space.read(views.folder / "space.yaml")
+    space = Space.read(views.space_file)
+    # Before anything is made: that the candidate is one of the space, and that its figures can be read.
+    space.fill(trial.candidate)
+    measured = json_inside(views.folder, Path(trial.path) / "measurements.json")
+    if measured is None:
+        raise UserError(f"{views.folder / trial.path}/measurements.json is damaged. Choose another trial.")
     try:
         out.mkdir(parents=True)
     except OSError as error:
@@ -48,7 +55,7 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
             shutil.copyfile(source, out / name)
     (out / "teacher").mkdir()
     shutil.copyfile(teacher, out / "teacher" / "model.safetensors")
-    lineage = _lineage(views, space, trial, out)
+    lineage = _lineage(views, space, trial, measured)
     write_atomically(out / "lineage.json", json.dumps(lineage, indent=1).encode())
     # Last, so that a folder with a recipe is a whole one.
     write_atomically(out / "recipe.yaml", _recipe_text(space, trial, images=images).encode())
@@ -71,8 +78,7 @@ def _recipe_text(space: Space, trial: TrialView, *, images: int | None) -> str:
     return f"{question}# Trial {trial.number}, every value fixed.\n{text.getvalue()}"
 
 
-def _lineage(views: StudyViews, space: Space, trial: TrialView, out: Path) -> dict[str, Any]:
-    measured = json.loads((out / "measurements.json").read_text())
+def _lineage(views: StudyViews, space: Space, trial: TrialView, measured: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "study": views.front.study,
         "trial": trial.number,

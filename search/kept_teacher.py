@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,13 @@ def teacher_measurements(shop: Workshop, folder: Path) -> dict[str, Any]:
 def _stored(file: Path, shop: Workshop) -> dict[str, Any] | None:
     """None where there is nothing usable, or it is of another teacher or of other objectives."""
     from objectives.objective import OBJECTIVES
+    from trainers.foreign import json_inside
 
-    try:
-        stored: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return None
-    is_same = stored.get("fingerprint") == shop.teacher.fingerprint()
+    stored: dict[str, Any] = json_inside(file.parent, file.name) or {}
     names = {OBJECTIVES.name_of(objective) for objective in shop.objectives}
-    return stored if is_same and set(stored["values"]) == names else None
+    parts = [part for key in ("values", "stderr") if isinstance(part := stored.get(key), dict)]
+    if stored.get("fingerprint") != shop.teacher.fingerprint() or len(parts) < 2:
+        return None
+    numbers = [number for part in parts for number in part.values()]
+    is_whole = set(stored["values"]) == names and all(isinstance(number, int | float) for number in numbers)
+    return stored if is_whole and all(map(math.isfinite, numbers)) else None

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.knob import Knob
 from trainers.errors import UserError
+from trainers.foreign import bytes_inside
 
 if TYPE_CHECKING:
     from search.samplers._history import Observation
@@ -74,21 +75,17 @@ def read_others(space: Space, folder: Path) -> list[OtherStudy]:
     """
     if not space.from_study:
         return []
-    try:
-        kept = json.loads((folder / _FILE).read_text())
-    except FileNotFoundError:
+    content = bytes_inside(folder, _FILE)
+    if content is None:
         return [_taken(path, space) for path in space.from_study]
-    except (OSError, ValueError) as error:
-        fault = f"{folder / _FILE} cannot be used: {error}."
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(list[OtherStudy]).validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        fault = f"{folder / _FILE} cannot be used: {'.'.join(map(str, first['loc']))}: {first['msg']}."
         raise UserError(f"{fault} Remove it to read the other studies again.") from None
-    return [
-        OtherStudy(
-            path=each["path"],
-            shared=tuple(each["shared"]),
-            results=tuple(Result(**result) for result in each["results"]),
-        )
-        for each in kept
-    ]
 
 
 def keep_others(others: Sequence[OtherStudy], folder: Path) -> None:
@@ -154,7 +151,7 @@ def _written_out(views: StudyViews) -> Any:
     from search.space import Space, SpaceError
 
     try:
-        space = Space.read(views.folder / "space.yaml")
+        space = Space.read(views.space_file)
     except SpaceError:
         return lambda trial: trial.candidate
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search._space_file import read_text
 from search.known import Foresight, Known
 from trainers.errors import UserError
+from trainers.foreign import refuse_links_out
 
 if TYPE_CHECKING:
     import torch
@@ -231,10 +233,11 @@ def check_same_space(folder: Path, space: Space) -> None:
     """
     from search.space import differences
 
+    refuse_links_out(folder)
     stored = folder / "space.yaml"
     if not stored.is_file():
         return
-    found = differences(stored.read_text(), space.effective_text)
+    found = differences(read_text(stored), space.effective_text)
     if not found:
         return
     lines = "\n".join(f"  {line}" for line in found)

@@ -26,6 +26,7 @@ def main(
     resume: Annotated[bool, Parameter(negative="")] = False,
     price_per_hour: float | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
+    offline: Annotated[bool, Parameter(negative="")] = False,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> int:
     """Search a space for the best compact models. A study that was started before goes on where it stopped.
@@ -59,6 +60,8 @@ def main(
         With --dry-run: what all that the workers run on costs in an hour, in any currency.
     json
         With --dry-run: print JSON.
+    offline
+        Fetch nothing from the network: a hub id is refused unless its files are on this machine already.
     list_
         Print every piece that a space can use, with its options.
     """
@@ -69,6 +72,10 @@ def main(
         return 0
     if space is None:
         raise UserError("which space? Give a YAML file: python -m search.run spaces/pruning_ratios.yaml")
+    if offline:
+        from trainers.download import go_offline
+
+        go_offline()
     from search.session import Session
 
     session = Session(

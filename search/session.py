@@ -56,7 +56,7 @@ class Session:
         from search.space import Space
 
         self.begun = time.monotonic()
-        self.console: Console = Console(stderr=as_json)
+        self.console: Console = Console(stderr=as_json, markup=False, emoji=False)
         if as_json and not dry_run:
             raise UserError("--json belongs to --dry-run. Add that, or leave --json out.")
         if self.price_per_hour is not None and not (dry_run and 0 < self.price_per_hour < math.inf):

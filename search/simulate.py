@@ -65,7 +65,7 @@ def main(
     from trainers.quiet import silence_libraries
 
     silence_libraries()
-    console = Console(stderr=json)
+    console = Console(stderr=json, markup=False, emoji=False)
     names = names_in(samplers)
     found = stand_in(StudyViews.open(study))
     compared = entrants(names, found.space, found.shares)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from trainers.errors import UserError
 
+_MOST_SHOWN = 100
+_LONGEST = 1_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -36,7 +39,8 @@ class Mistake:
 
     def __str__(self) -> str:
         where = f"{self.place} " if self.place else ""
-        return where + (f"{self.path}: " if self.path else "") + self.text
+        said = where + (f"{self.path}: " if self.path else "") + self.text
+        return said if len(said) <= _LONGEST else f"{said[: _LONGEST // 2]} ... {said[-_LONGEST // 4 :]}"
 
 
 class SpaceError(UserError):
@@ -55,14 +59,17 @@ class SpaceError(UserError):
     def __str__(self) -> str:
         count = len(self.mistakes)
         lines = [f"{self.subject} has {count} {'mistake' if count == 1 else 'mistakes'}:"]
-        return "\n  ".join(lines + [str(mistake) for mistake in self.mistakes])
+        lines += [str(mistake) for mistake in self.mistakes[:_MOST_SHOWN]]
+        lines += [f"and {count - _MOST_SHOWN} more."] if count > _MOST_SHOWN else []
+        return "\n  ".join(lines)
 
 
 class Mistakes:
     """The mistakes found so far; one place is reported once, by whoever knows most about it and comes first."""
 
     def __init__(self) -> None:
-        self._found: list[Mistake] = []
+        # As a dictionary for its order: a file of nothing but mistakes has thousands.
+        self._found: dict[Mistake, None] = {}
         self._marked: set[Place] = set()
 
     def __len__(self) -> int:
@@ -70,9 +77,7 @@ class Mistakes:
 
     def add(self, text: str, *, path: str = "", place: Place | None = None) -> None:
         """Keep a mistake, unless the same is known already."""
-        mistake = Mistake(text=text, path=path, place=place)
-        if mistake not in self._found:
-            self._found.append(mistake)
+        self._found.setdefault(Mistake(text=text, path=path, place=place))
 
     def mark(self, place: Place) -> None:
         """Let ``places`` name ``place`` although the mistake itself is elsewhere."""

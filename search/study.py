@@ -26,6 +26,7 @@ from search.record import Record
 from search.streak import Streak
 from search.views import StudyViews
 from trainers.atomic import write_atomically
+from trainers.foreign import json_inside
 from trainers.states import drop_state
 
 if TYPE_CHECKING:
@@ -286,9 +287,9 @@ class Study:
         if stored.reached(trial) >= 1:
             return dict(stored.rungs(trial)[-1]["result"])
         measured = self.folder / self.trial_path(trial.number) / "measurements.json"
-        if not measured.is_file():
+        written = json_inside(measured.parent, measured.name) or {}
+        if not written.keys() >= {*_RESULT, "achieved"}:
             return None
-        written = json.loads(measured.read_text())
         return {**{key: written[key] for key in _RESULT}, "notes": written["achieved"], "is_last": True}
 
     # What is known

@@ -46,7 +46,7 @@ def main(
     for option, value, least in (("--points", points, 2), ("--images", images, 1), ("--workers", workers, 1)):
         if value is not None and value < least:
             raise UserError(f"{option} must be at least {least}, got {value}.")
-    console = Console(stderr=json, highlight=False, soft_wrap=True)
+    console = Console(stderr=json, highlight=False, soft_wrap=True, markup=False, emoji=False)
     tell = partial(console.print, markup=False)
     try:
         found = validated(StudyViews.open(study), points=points, images=images, workers=workers, tell=tell)

@@ -6,15 +6,17 @@ They are written by the running study and only read here; ``study.db`` is the tr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, is_study, leads_out, no_study
+from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, is_study, no_study
+from search._view_content import check_front, check_inside, check_record, content_of
 from search.rank_fidelity import RungFidelity
 from trainers.errors import UserError
+from trainers.foreign import bytes_inside, file_inside
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -197,8 +199,8 @@ class StudyViews:
         folder = Path(folder)
         if not is_study(folder):
             raise UserError(no_study(folder))
-        front = _parsed(FrontView, _bytes_of(folder, FRONT_FILE), folder, FRONT_FILE)
-        lines = _bytes_of(folder, TRIALS_FILE).splitlines()
+        front = _parsed(FrontView, content_of(folder, FRONT_FILE), folder, FRONT_FILE)
+        lines = content_of(folder, TRIALS_FILE).splitlines()
         trials = [
             _parsed(TrialView, line, folder, f"{TRIALS_FILE}, line {number}")
             for number, line in enumerate(lines, start=1)
@@ -240,38 +242,38 @@ class StudyViews:
 
     def file(self, path: str, name: str) -> Path | None:
         """The file ``name`` of a trial's (or the teacher's) folder, or None when it is not there."""
-        place = self.folder / path / name
-        if not place.resolve().is_relative_to(self.folder.resolve()):
-            raise UserError(leads_out(self.folder, path))
-        return place if place.is_file() else None
+        check_inside(self.folder, path)
+        return file_inside(self.folder, Path(path) / name)
+
+    @property
+    def space_file(self) -> Path:
+        """Where the space of the study lies, or would."""
+        return self.file("", "space.yaml") or self.folder / "space.yaml"
+
+    def bytes_of(self, path: str, name: str) -> bytes | None:
+        """What such a file holds, up to a size that none of them has."""
+        check_inside(self.folder, path)
+        return bytes_inside(self.folder, Path(path) / name)
 
     def _check(self) -> None:
         if not self.front.objectives:
             raise UserError(damaged(self.folder, FRONT_FILE, "it names no objective"))
         names = [objective.name for objective in self.front.objectives]
+        for what, numbers in (
+            ("objective", names),
+            ("point of trial", [point.trial for point in self.front.points]),
+            ("trial", [trial.number for trial in self.trials]),
+        ):
+            if twice := [name for name, count in Counter(numbers).items() if count > 1]:
+                file = TRIALS_FILE if what == "trial" else FRONT_FILE
+                raise UserError(damaged(self.folder, file, f"it has the {what} {twice[0]} twice"))
+        check_front(self.folder, self.front)
         for point in self.front.points:
-            _check_record(self.folder, FRONT_FILE, f"trial {point.trial}", point.path, point.values, names)
+            check_record(self.folder, FRONT_FILE, f"trial {point.trial}", point.path, point.values, names)
         for trial in self.trials:
             who, needed = f"trial {trial.number}", names if trial.state == "complete" else []
-            _check_record(self.folder, TRIALS_FILE, who, trial.path, trial.values, needed)
-            _check_record(self.folder, TRIALS_FILE, who, trial.path, trial.counted, list(trial.confirmed))
-
-
-def _bytes_of(folder: Path, file: str) -> bytes:
-    try:
-        return (folder / file).read_bytes()
-    except OSError as error:
-        raise UserError(damaged(folder, file, error.strerror or str(error))) from error
-
-
-def _check_record(folder: Path, file: str, who: str, path: str, values: dict[str, Any], needed: Sequence[str]) -> None:
-    parts = PurePosixPath(path)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
-        raise UserError(leads_out(folder, path))
-    for name in needed:
-        value = values.get(name)
-        if value is None or not math.isfinite(value):
-            raise UserError(damaged(folder, file, f"{who} has {name} {value!r}, where a finite number must be"))
+            check_record(self.folder, TRIALS_FILE, who, trial.path, trial.values, needed)
+            check_record(self.folder, TRIALS_FILE, who, trial.path, trial.counted, list(trial.confirmed))
 
 
 @cache

@@ -1,11 +1,12 @@
 """How every command line starts and ends: parsing with cyclopts, one message for bad input, the exit codes.
 
-0 done, 2 bad input, 3 the study is held by another driver, 4 it is paused since too many
+0 done, 1 a fault of the program, 2 bad input, 3 the study is held by another driver, 4 it is paused since too many
 trials failed alike, 130 interrupted.
 """
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
@@ -13,7 +14,9 @@ from typing import Any, NoReturn
 import cyclopts
 
 from trainers.errors import UserError
+from trainers.visible import for_terminal
 
+FAULT = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -30,14 +33,18 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     try:
         code = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(for_terminal(str(error)), file=sys.stderr)
         code = BAD_INPUT
     except cyclopts.CycloptsError as error:
-        print(f"{error}\nRun `{name} --help` for what is allowed.", file=sys.stderr)
+        print(for_terminal(f"{error}\nRun `{name} --help` for what is allowed."), file=sys.stderr)
         code = BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
+    except Exception:
+        # A fault of this program, in full, but a driver's own message may hold the address it was given.
+        print(for_terminal(traceback.format_exc()), file=sys.stderr, end="")
+        code = FAULT
     sys.exit(_exit_code(code))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,12 @@ from trainers.errors import UserError
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 10
+
+
+def go_offline() -> None:
+    """From now on, in this process and those it starts, nothing is fetched: what is not on this machine is refused."""
+    # The hub's libraries, trackers and Ray each have a switch of their own.
+    os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", RAY_USAGE_STATS_ENABLED="0")
 
 
 def downloaded(
@@ -58,6 +65,11 @@ def downloaded(
         ) from error
 
 
+def is_offline() -> bool:
+    """Whether nothing may be fetched: after ``go_offline``, or with HF_HUB_OFFLINE set."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def _problem(repository: str, kind: str, revision: str | None) -> Exception | None:
     """Why the hub does not give the repository; None when it does.
 
@@ -65,7 +77,11 @@ def _problem(repository: str, kind: str, revision: str | None) -> Exception | No
     packets would stop the program for ever.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
+    if is_offline():
+        # The library reads the switch once, when it is first imported.
+        return OfflineModeIsEnabled("no network is used")
     try:
         HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=_TIMEOUT_SECONDS)
     # Any kind: proxies, certificates, HTTP and the hub's own errors have no common base. None is hidden: what was
@@ -103,6 +119,6 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set"
+        return "no network is used: --offline was given, or HF_HUB_OFFLINE is set"
     first_line = str(error).strip().partition("\n")[0].rstrip(".")
     return first_line or type(error).__name__

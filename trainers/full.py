@@ -60,7 +60,7 @@ def main(folder: Path, *, images: int | None = None, every: int | None = None, o
     job = Job.read(folder)
     budget = images or job.budget.images
     with joined() as (processes, device):
-        console = Console(highlight=False, quiet=not processes.is_first)
+        console = Console(highlight=False, markup=False, emoji=False, quiet=not processes.is_first)
         full = _Full(
             shipped=ModelFolder(out or folder / "model", folder, job),
             objectives=_objectives(job),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
+from trainers.foreign import bytes_inside, json_inside, refuse_links_out
+from trainers.plain_yaml import MOST_BYTES, plain_yaml
 from trainers.recipe import Recipe
 from trainers.resources import Resources
 from trainers.teacher import Teacher
@@ -56,9 +57,11 @@ class Job:
             UserError: when there is no ``recipe.yaml``, or it is wrong or has a knob left.
         """
         path = folder / FILE
-        if not path.is_file():
+        content = bytes_inside(folder, FILE, most=MOST_BYTES)
+        if content is None:
             raise UserError(f"{folder} has no {FILE}. Give a folder that `python -m search.export` wrote.")
-        written = {"data": "digits", "objectives": ["fid"], "resources": {}, **_yaml(path)}
+        refuse_links_out(folder)
+        written = {"data": "digits", "objectives": ["fid"], "resources": {}, **_yaml(path, content)}
         mistakes: list[str] = []
         data = _read(DATA.parse, written, "data", mistakes)
         teacher = _read(TypeAdapter(Teacher).validate_python, written, "teacher", mistakes)
@@ -97,13 +100,10 @@ def _read(parse: Callable[[object], Any], written: Mapping[str, Any], key: str, 
         return None
 
 
-def _yaml(path: Path) -> Mapping[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+def _yaml(path: Path, content: bytes) -> Mapping[str, Any]:
     try:
-        written = YAML(typ="safe").load(path.read_text())
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        written = plain_yaml(content)
+    except ValueError as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}. Export the trial again.") from None
     if not isinstance(written, Mapping):
         raise UserError(f"{path} must be a mapping with 'teacher' and 'recipe'. Export the trial again.")
@@ -112,13 +112,11 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 
 def _beside(teacher: Teacher, folder: Path) -> Teacher:
     """A teacher that export put into the folder is found there, wherever the folder was moved to."""
-    if teacher.source is not None and (folder / teacher.source).is_dir():
+    if teacher.source is not None and "\0" not in teacher.source and (folder / teacher.source).is_dir():
         return replace(teacher, source=str(folder / teacher.source))
     return teacher
 
 
 def _seed(folder: Path) -> int:
-    try:
-        return int(json.loads((folder / _LINEAGE).read_text())["seed"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
+    seed = (json_inside(folder, _LINEAGE) or {}).get("seed", 0)
+    return seed if isinstance(seed, int) else 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from trainers.visible import visible
 
 if TYPE_CHECKING:
     from trainers.data.dataset import Images
@@ -45,7 +49,7 @@ class Card:
         """The card as Markdown, with the head that model hubs read."""
         parts = (
             ["---", "library_name: slimfront", "tags: [diffusion, image-generation, compressed]", "---", ""],
-            [f"# {self.name}", "", self._summary(), "", "![What it draws](samples.webp)", ""],
+            [f"# {_plain(self.name)}", "", self._summary(), "", "![What it draws](samples.webp)", ""],
             ["## Use", "", *self._use(), ""],
             ["## Data", "", self._data(), ""],
             ["## Teacher", "", self._teacher(), ""],
@@ -60,7 +64,7 @@ class Card:
         spec = self.model.spec
         asked = f" of {spec.network.classes} classes" if spec.network.classes else ""
         return (
-            f"A diffusion model that draws images{asked} like those of {self.images.name}, "
+            f"A diffusion model that draws images{asked} like those of {_plain(self.images.name)}, "
             f"{self.images.image_size} x {self.images.image_size} pixels, {_colours(self.images.channels)}. "
             f"{_parameters(spec):,} parameters, {_parameters(spec) / _parameters(self.teacher):.0%} of its teacher's; "
             f"one image takes {spec.evaluations:g} evaluations of the network."
@@ -80,15 +84,15 @@ class Card:
         images = self.images
         latents = "" if images.latents is None else " The network sees their latents; `decoder` makes images of them."
         return (
-            f"{images.name}: {len(images.train_NCHW):,} training images of {images.image_size} x {images.image_size}, "
-            f"{_colours(images.channels)}, content hash `{images.hash}`.{latents}"
+            f"{_plain(images.name)}: {len(images.train_NCHW):,} training images of "
+            f"{images.image_size} x {images.image_size}, {_colours(images.channels)}, "
+            f"content hash `{images.hash}`.{latents}"
         )
 
     def _teacher(self) -> str:
         spec = self.teacher
-        said = (
-            f"{_parameters(spec):,} parameters, from {self.source}; one image takes {spec.evaluations:g} evaluations."
-        )
+        source = _plain(self.source)
+        said = f"{_parameters(spec):,} parameters, from {source}; one image takes {spec.evaluations:g} evaluations."
         return f"{said} What it measures stands beside the figures below." if self.lineage.get("teacher") else said
 
     def _stages(self) -> Iterator[str]:
@@ -102,7 +106,8 @@ class Card:
             yield "| asked for | asked | achieved | |"
             yield "| --- | ---: | ---: | --- |"
             yield from (
-                f"| {note['what']} | {_short(note['asked'])} | {_short(note['achieved'])} | {note.get('note', '')} |"
+                f"| {_plain(note['what'])} | {_short(note['asked'])} | {_short(note['achieved'])} "
+                f"| {_plain(note.get('note', ''))} |"
                 for note in notes
             )
             yield ""
@@ -118,16 +123,18 @@ class Card:
             mine, trials, teachers = map(_short, (found["value"], then, teacher.get(name, "")))
             # Another extractor's figures have another scale.
             by = self.trial.get(name, {}).get("by", found["by"])
-            elsewhere = f" (by {by})" if by != found["by"] else ""
+            elsewhere = f" (by {_plain(by)})" if by != found["by"] else ""
             cells = [f"{cell}{elsewhere}" if cell else "" for cell in (trials, teachers)]
-            yield f"| {name} | {mine} | {error} | {found['samples']:,} | {found['by']} | {' | '.join(cells)} |"
+            by = _plain(found["by"])
+            yield f"| {_plain(name)} | {mine} | {error} | {found['samples']:,} | {by} | {' | '.join(cells)} |"
         yield ""
-        yield f"On {self.record['device']}."
+        yield f"On {_plain(self.record['device'])}."
 
     def _limits(self) -> Iterator[str]:
         yield (
-            f"- It was trained on {self.images.name} alone and draws nothing else. Nobody looked for bias in the data, "
-            "for copies of training images, or for harm in what is drawn: do so before it is used for anything."
+            f"- It was trained on {_plain(self.images.name)} alone and draws nothing else. "
+            "Nobody looked for bias in the data, for copies of training images, or for harm in what is drawn: "
+            "do so before it is used for anything."
         )
         yield (
             "- Figures of quality depend on the extractor and the number of samples beside them, and compare with no "
@@ -153,7 +160,7 @@ class Card:
             "fingerprint of the weights": self.model.fingerprint(),
             "versions": ", ".join(f"{name} {version}" for name, version in self.record["versions"].items()),
         }
-        yield from (f"- {what}: {value}" for what, value in found.items() if value is not None)
+        yield from (f"- {what}: {_plain(value)}" for what, value in found.items() if value is not None)
 
 
 def _parameters(spec: ArchSpec) -> int:
@@ -167,9 +174,23 @@ def _colours(channels: int) -> str:
 def _one_line(stage: Any) -> str:
     """A stage as a recipe writes it: ``quantize: {"bits": 8}``."""
     if not isinstance(stage, Mapping):
-        return str(stage)
-    return ", ".join(f"{name}: {json.dumps(options)}" for name, options in stage.items())
+        return _code(str(stage))
+    return _code(", ".join(f"{name}: {json.dumps(options)}" for name, options in stage.items()))
 
 
 def _short(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else _plain(value)
+
+
+def _plain(text: object) -> str:
+    r"""Text of a study on one line of Markdown, in which nothing of it is markup.
+
+    >>> _plain("a <b>|[c](d)\n---")
+    'a &lt;b&gt;\\|\\[c\\](d) ---'
+    """
+    return re.sub(r"([\\`|\[\]*])", r"\\\1", html.escape(" ".join(visible(str(text)).split()), quote=False))
+
+
+def _code(text: str) -> str:
+    """Text between backticks, which holds none itself."""
+    return " ".join(visible(text).replace("`", "'").split())

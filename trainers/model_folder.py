@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
+from trainers.foreign import bytes_inside, json_inside
 from trainers.job import FILE as JOB
 
 if TYPE_CHECKING:
@@ -56,12 +58,12 @@ class ModelFolder:
     def record(self, training: str) -> dict[str, Any] | None:
         """What a finished training kept, where it is the one with this key."""
         found = _json(self.path / RECORD)
-        return dict(found) if found.get("training") == training else None
+        return dict(found) if found.get("training") == training and _is_record(found) else None
 
     def trial(self) -> Mapping[str, Mapping[str, Any]]:
         """What the trial measured, by objective; empty for a recipe that is no trial's."""
-        measured: Mapping[str, Mapping[str, Any]] = _json(self.job_path / RECORD).get("measurements", {})
-        return measured
+        measured = _json(self.job_path / RECORD).get("measurements", {})
+        return measured if _is_measured(measured) else {}
 
     def write(self, model: DiffusionModel, run: Run, record: Mapping[str, Any]) -> None:
         """Write model, decoder, samples, recipe and lineage, and last the record, which says that they are there."""
@@ -73,8 +75,10 @@ class ModelFolder:
             run.images.latents.decoder.save(self.path / "decoder")
         write_atomically(self.path / "samples.webp", sample_strip(model, run.images.decoded))
         for name in (JOB, _LINEAGE):
-            if (self.job_path / name).is_file():
-                write_atomically(self.path / name, (self.job_path / name).read_bytes())
+            # Never through a link: the copy is shipped.
+            content = bytes_inside(self.job_path, name)
+            if content is not None:
+                write_atomically(self.path / name, content)
         write_atomically(self.path / RECORD, json.dumps(record, indent=1).encode())
 
     def write_for_others(self, model: DiffusionModel, run: Run, record: Mapping[str, Any]) -> list[str]:
@@ -126,8 +130,30 @@ def _origin(job: Job, lineage: Mapping[str, Any]) -> str:
 
 def _json(path: Path) -> Mapping[str, Any]:
     """The object in a file; empty where there is none, or a damaged one."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return json_inside(path.parent, path.name) or {}
+
+
+def _is_measured(found: Any) -> bool:
+    """Whether it has the form of measurements by objective."""
+    return isinstance(found, dict) and all(
+        isinstance(each, dict) and each.keys() >= {"value", "stderr", "samples", "by"} and _are_numbers(each)
+        for each in found.values()
+    )
+
+
+def _are_numbers(measurement: Mapping[str, Any]) -> bool:
+    numbers = (measurement[name] for name in ("value", "stderr", "samples"))
+    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+
+
+def _is_record(found: Mapping[str, Any]) -> bool:
+    """Whether it has the form of what a finished training keeps."""
+    notes = found.get("achieved")
+    return (
+        _is_measured(found.get("measurements"))
+        and isinstance(notes, list)
+        and all(isinstance(note, dict) and note.keys() >= {"what", "asked", "achieved"} for note in notes)
+        and isinstance(found.get("versions"), dict)
+        and isinstance(found.get("images"), int)
+        and found.keys() >= {"seed", "seconds", "processes", "device"}
+    )

@@ -57,7 +57,7 @@ def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
         }
         model = files.unpacked(_under(_MODEL, held), metadata)
         return TrainingState(int(progress["stage"]), int(progress["images"]), model, _under(_TRAINING, held), beside)
-    except (SafetensorError, UserError, KeyError, TypeError, ValueError):
+    except (SafetensorError, UserError, *files.UNFIT):
         return None
 
 

@@ -32,8 +32,12 @@ class TrainingLog:
         path = folder / _FILE
         if not images:
             shutil.rmtree(folder / _SAMPLES, ignore_errors=True)
-        written = path.read_text().splitlines() if images and path.is_file() else []
-        return cls(folder, [line for line in map(json.loads, written) if line["images"] <= images])
+        try:
+            written = path.read_text().splitlines() if images and path.is_file() else []
+            return cls(folder, [line for line in map(json.loads, written) if line["images"] <= images])
+        except (OSError, ValueError, KeyError, TypeError):
+            # A damaged log is only a log: it begins again.
+            return cls(folder, [])
 
     @property
     def seconds(self) -> float:

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationErro
 from objectives.objective import OBJECTIVES, Objective
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
+from trainers.plain_yaml import MOST_BYTES, plain_yaml
 from trainers.recipe import Recipe
 from trainers.registry import suggestion
 from trainers.teacher import Teacher
@@ -140,15 +141,14 @@ def _contradictions(found: Mapping[str, Any]) -> list[str]:
 
 
 def _yaml(path: Path) -> tuple[str, dict[str, Any]]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     if not path.is_file():
         raise UserError(f"{path} does not exist. Give a comparison, such as studies/compact_cifar10/claims.yaml.")
     try:
-        text = path.read_text()
-        written = YAML(typ="safe").load(text)
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        written = plain_yaml(content)
+        text = content.decode()
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(written, dict):
         raise UserError(f"{path} must be a mapping with {', '.join(_KEYS)}.")

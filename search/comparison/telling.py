@@ -30,7 +30,7 @@ def compare_recipes(file: Path, *, workers: int | None, out: Path | None, as_jso
     comparison = Comparison.read(file)
     Cache.default().check()
     folder = out or Path("studies/runs") / f"compare-{check_name(comparison.name)}"
-    console, begun = Console(stderr=True, highlight=False), time.monotonic()
+    console, begun = Console(stderr=True, highlight=False, markup=False, emoji=False), time.monotonic()
     before = len(work.kept(folder, comparison))
     in_all, done = comparison.seeds * len(comparison.recipes), before
 

@@ -38,12 +38,15 @@ def kept(folder: Path, comparison: Comparison) -> list[Result]:
     if not path.is_file():
         return []
     # A line that was cut short is measured again.
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    return [
-        Result(**{**line, "strip": base64.b64decode(line.get("strip", ""))})
-        for line in lines
-        if line["seed"] < comparison.seeds and line.get("key") == comparison.key_of(line["recipe"])
-    ]
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+        return [
+            Result(**{**line, "strip": base64.b64decode(line.get("strip", ""))})
+            for line in lines
+            if line["seed"] < comparison.seeds and line.get("key") == comparison.key_of(line["recipe"])
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} cannot be used: {error}. Take it away to measure everything again.") from None
 
 
 def results(

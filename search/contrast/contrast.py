@@ -191,7 +191,7 @@ def _groups(sides: Sequence[Side]) -> list[tuple[str, ...]]:
     """Studies of one space, seeds apart; those whose space cannot be read stay alone."""
     groups: list[tuple[Space, list[str]]] = []
     for side in sides:
-        space = _space(side.views.folder)
+        space = _space(side.views)
         if space is None:
             continue
         home = next((names for known, names in groups if _is_same(known, space)), None)
@@ -202,11 +202,11 @@ def _groups(sides: Sequence[Side]) -> list[tuple[str, ...]]:
     return [tuple(names) for _, names in groups if len(names) > 1]
 
 
-def _space(folder: Path) -> Space | None:
+def _space(views: StudyViews) -> Space | None:
     from search.space import Space, SpaceError
 
     try:
-        return Space.read(folder / "space.yaml")
+        return Space.read(views.space_file)
     except SpaceError:
         return None
 

@@ -98,7 +98,7 @@ def study_model(views: StudyViews) -> StudyModel | None:
     key = (views.folder.resolve(), tuple((trial.number, trial.value(views.learned.name)) for trial in part.complete))
     if key not in _models:
         try:
-            space = Space.read(views.folder / "space.yaml")
+            space = Space.read(views.space_file)
         except UserError:  # a kept study outlives the format of its space, and has a page still
             return None
         if not space.knobs or not all(_is_of(space, trial.candidate) for trial in part.trials):

@@ -14,12 +14,15 @@ from search.report.number import duration, number
 from search.report.tabular import amount, row, table
 from search.views import PointView, StudyViews, TrialView
 from trainers.errors import UserError
+from trainers.visible import visible
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec, Layer
 
 _LARGEST_BYTES = 600_000  # of all parts together
 _LARGEST_RECIPE_BYTES = 20_000
+_MOST_TEXT = 2**20
+"""Bytes of a text, from its end."""
 _LOG_LINES, _LOG_CHARACTERS = 14, 2_000
 
 
@@ -139,11 +142,12 @@ def _read_spec(file: Path, changed_ns: int) -> ArchSpec | None:
     from safetensors import SafetensorError, safe_open
 
     from trainers.models.arch_spec import ArchSpec
+    from trainers.models.files import UNFIT
 
     try:
         with safe_open(file, framework="np") as opened:
             return ArchSpec.from_json((opened.metadata() or {})["spec"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, UserError):
+    except (SafetensorError, UserError, *UNFIT):
         return None  # a page is no place to stop for one file that cannot be read
 
 
@@ -165,7 +169,11 @@ def _bits(layer: Layer | None) -> str:
 
 def _text(views: StudyViews, path: str, name: str) -> str | None:
     file = views.file(path, name) if path else None
-    return file.read_text("utf-8", errors="replace") if file else None
+    if file is None:
+        return None
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - _MOST_TEXT))
+        return visible(opened.read(_MOST_TEXT).decode("utf-8", errors="replace"))
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> Html:

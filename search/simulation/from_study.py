@@ -37,7 +37,7 @@ def stand_in(views: StudyViews) -> StandIn:
     from search.space import Space
 
     _check(views)
-    space = Space.read(views.folder / "space.yaml")
+    space = Space.read(views.space_file)
     costs = _known_costs(views, space)
     if all(costs.of(trial.candidate) is None for trial in views.complete):
         raise UserError(

@@ -35,7 +35,7 @@ def validated(
     Raises:
         UserError: when the front has no two points, or one cannot be trained.
     """
-    space = Space.read(views.folder / "space.yaml")
+    space = Space.read(views.space_file)
     trials, images = chosen(views, points), images or space.teacher.images
     count = min(len(trials), worker_count(workers, space.resources, address=None))
     tell(_plan(views, trials, images=images, workers=count))

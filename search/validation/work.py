@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import UserError
+from trainers.foreign import json_inside
 
 if TYPE_CHECKING:
     from search.views import PointView, StudyViews, TrialView
@@ -116,9 +116,8 @@ class Workers:
 
     def _kept(self, trial: TrialView) -> Reached | None:
         path = self._out(trial) / "measurements.json"
-        if not path.is_file():
-            return None
-        return Reached(trial=trial, folder=path.parent, record=json.loads(path.read_text()))
+        record = json_inside(path.parent, path.name)
+        return Reached(trial=trial, folder=path.parent, record=record) if record else None
 
     def _out(self, trial: TrialView) -> Path:
         return self.folder(trial) / f"{self.images}-images"

@@ -8,12 +8,27 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt
 
 from trainers.models.diffusion import Diffusion
 from trainers.models.network import NETWORKS, Network
 from trainers.models.samplers.ddim import Ddim
 from trainers.models.samplers.sampler import SAMPLERS, Sampler
+
+# Of anything that is counted; what is larger is no network, and would take hours or all memory to build.
+_MOST = 2**32
+_Count = Annotated[int, Field(ge=0, le=_MOST)]
+
+_Guidance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _storable(bits: int) -> int:
+    if bits not in (32, 16, 8, 4):
+        raise ValueError(f"no weight is stored in {bits} bits")
+    return bits
+
 
 LayerKind = Literal["conv", "conv_transpose", "linear", "norm", "layer_norm", "embedding", "constant"]
 
@@ -43,19 +58,19 @@ class Layer:
     """
 
     kind: LayerKind
-    inputs: int
-    outputs: int
-    kernel: int = 1
-    groups: int = 1
+    inputs: _Count
+    outputs: Annotated[int, Field(ge=1, le=_MOST)]
+    kernel: Annotated[int, Field(ge=1, le=_MOST)] = 1
+    groups: Annotated[int, Field(ge=1, le=_MOST)] = 1
     bias: bool = True
-    positions: int = 1
-    norm_groups: int | tuple[int, ...] = 0
-    norm_over: tuple[int, ...] = ()
-    bits: int = 32
-    bias_bits: int = 32
-    format: str = ""
+    positions: _Count = 1
+    norm_groups: _Count | tuple[_Count, ...] = 0
+    norm_over: tuple[_Count, ...] = ()
+    bits: Annotated[int, AfterValidator(_storable)] = 32
+    bias_bits: Annotated[int, AfterValidator(_storable)] = 32
+    format: Annotated[str, Field(pattern="^(|fp16|int8|llm_int8|nf4|fp4)$")] = ""
     is_cached: bool = False
-    zeros: float = 0.0
+    zeros: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @property
     def weights(self) -> int:
@@ -109,9 +124,9 @@ class Attention:
     """
 
     query: str
-    tokens: int
-    heads: int
-    keys: int = 0
+    tokens: _Count
+    heads: Annotated[int, Field(ge=1, le=_MOST)]
+    keys: _Count = 0
 
     @property
     def scores(self) -> int:
@@ -218,18 +233,38 @@ class ArchSpec:
         """
         from pydantic import TypeAdapter
 
-        written = json.loads(text)
+        written = json.loads(text, parse_constant=_refuse)
         if not isinstance(written, dict):
             raise ValueError("an architecture must be a JSON object")
-        return cls(
+        spec = cls(
             network=NETWORKS.parse(written.get("network")),
             layers=TypeAdapter(dict[str, Layer]).validate_python(written.get("layers")),
             attentions=TypeAdapter(tuple[Attention, ...]).validate_python(written.get("attentions")),
             diffusion=TypeAdapter(Diffusion).validate_python(written.get("diffusion")),
-            sampling_steps=TypeAdapter(int).validate_python(written.get("sampling_steps")),
+            sampling_steps=TypeAdapter(PositiveInt).validate_python(written.get("sampling_steps")),
             sampler=SAMPLERS.parse(written.get("sampler", "ddim")),
-            guidance=TypeAdapter(float).validate_python(written.get("guidance", 1.0)),
+            guidance=TypeAdapter(_Guidance).validate_python(written.get("guidance", 1.0)),
         )
+        if mistakes := spec._contradictions():
+            raise ValueError(mistakes[0])
+        return spec
+
+    def _contradictions(self) -> list[str]:
+        """What an architecture that was read says against itself."""
+        network = self.network
+        if network.image_size is None or network.image_channels is None:
+            return ["its network does not say how large its images are"]
+        widths = {name: layer.outputs for name, layer in self.layers.items()}
+        uneven = [each.query for each in self.attentions if widths.get(each.query, 1) % each.heads]
+        return [
+            *network.mistakes(),
+            *self.drawing_mistakes(),
+            *(f"the heads of {query!r} do not divide its width" for query in uneven),
+        ]
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of an architecture")
 
 
 def _changed(piece: Layer | Attention) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from trainers.atomic import write_atomically
 from trainers.data.pixels import from_uint8
 from trainers.errors import UserError
+from trainers.foreign import file_inside
 from trainers.models._pretrained import (
     WEIGHT_FILES,
     check_weights,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, VQModel
 
 FILE = "autoencoder.safetensors"
+_MOST_LAYERS, _MOST_WIDTH = 64, 2**20
 _FORMAT = "slimfront-autoencoder-1"
 _KINDS = ("AutoencoderKL", "VQModel")
 _CONFIGS = ("vqvae/config.json", "vae/config.json", "config.json")
@@ -110,7 +112,10 @@ class Autoencoder:
         """
         from safetensors import SafetensorError, safe_open
 
-        file = _file(Path(path))
+        from trainers.models.files import UNFIT
+
+        path = Path(path)
+        file = path if path.suffix == ".safetensors" else file_inside(path, FILE) or path / FILE
         if not file.is_file():
             raise UserError(f"{file} does not exist. Give a folder that `trainers.full` or `search.export` wrote.")
         try:
@@ -120,7 +125,7 @@ class Autoencoder:
             if metadata.get("format") != _FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
             return assembled(metadata["kind"], json.loads(metadata["config"]), state)
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (SafetensorError, *UNFIT) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"{file} is not a Slimfront autoencoder: {reason}. Export it again.") from None
 
@@ -153,6 +158,12 @@ def untrained(kind: str, options: Mapping[str, Any]) -> AutoencoderKL | VQModel:
     """
     if kind not in _KINDS:
         raise ValueError(f"it is a {kind}, but only {' and '.join(_KINDS)} are known")
+    for name, value in options.items():
+        parts = value if isinstance(value, list | tuple) else [value]
+        most = _MOST_LAYERS if name == "layers_per_block" else _MOST_WIDTH
+        # diffusers would build whatever is asked for, for hours or until the memory is full.
+        if len(parts) > _MOST_LAYERS or any(isinstance(part, int) and abs(part) > most for part in parts):
+            raise ValueError(f"its {name} is larger than that of any autoencoder for images")
     try:
         net: AutoencoderKL | VQModel = _class(kind)(**options)
     except (TypeError, NotImplementedError) as error:

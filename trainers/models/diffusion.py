@@ -46,7 +46,7 @@ class Diffusion:
     schedule: Literal["linear", "scaled_linear", "cosine", "ve"] = "linear"
     beta_start: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     beta_end: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    noise_scale: Annotated[float, Field(gt=1)] = 25.0
+    noise_scale: Annotated[float, Field(gt=1, le=1e6)] = 25.0
     prediction: Literal["epsilon", "x", "v"] = "epsilon"
     time: Literal["discrete", "continuous"] = "discrete"
     is_clipped: bool = True

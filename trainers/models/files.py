@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
+from trainers.foreign import file_inside
 from trainers.models import float16, linear4bit
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
+from trainers.visible import all_visible
 
 FILE = "model.safetensors"
 _FORMAT = "slimfront-1"
+#: What the builders of networks raise for descriptions that only a damaged file, or a stranger's, holds.
+UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError, OSError)
+_LONGEST_REASON = 400
 
 
 def save(model: DiffusionModel, path: Path) -> None:
@@ -37,7 +42,9 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
     """
     from safetensors import SafetensorError, safe_open
 
-    file = _file(Path(path))
+    path = Path(path)
+    # A file that is named itself may be a link; one inside a folder may not lead out of it.
+    file = path if path.suffix == ".safetensors" else file_inside(path, FILE) or path / FILE
     if not file.is_file():
         raise UserError(f"{file} does not exist. Give a folder that `trainers.full` or `search.export` wrote.")
     try:
@@ -45,8 +52,9 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
             metadata: dict[str, str] = opened.metadata() or {}
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return unpacked(state, metadata)
-    except (SafetensorError, ValueError, KeyError, TypeError, UserError) as error:
-        raise UserError(f"{file} is not a Slimfront model: {error}. Export or train it again.") from None
+    except (SafetensorError, UserError, *UNFIT) as error:
+        reason = (str(error) or type(error).__name__)[:_LONGEST_REASON].rstrip(".")
+        raise UserError(f"{file} is not a Slimfront model: {reason}. Export or train it again.") from None
 
 
 def packed(model: DiffusionModel) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -75,14 +83,18 @@ def unpacked(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Diffus
     """The model that ``packed`` took apart.
 
     Raises:
-        ValueError, KeyError, TypeError, UserError: when these do not make a model.
+        UserError, or one of ``UNFIT``: when these do not make a model.
     """
     if metadata.get("format") != _FORMAT:
         raise ValueError(f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
     spec = ArchSpec.from_json(metadata["spec"])
     log, notes = (_json_list(metadata, key) for key in ("log", "notes"))
+    if not all(isinstance(note, dict) and note.keys() >= {"what", "asked", "achieved"} for note in notes):
+        raise ValueError("its notes do not say what was asked and what was achieved")
+    net = assembled(spec, _in_float32(spec, linear4bit.read(spec, state)))
+    _check_types(net)
     return DiffusionModel(
-        net=assembled(spec, _in_float32(spec, linear4bit.read(spec, state))),
+        net=net,
         spec=spec,
         log=tuple(log),
         notes=tuple(notes),
@@ -97,6 +109,13 @@ def _in_float32(spec: ArchSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor
             raise ValueError(f"{name} is {state[name].dtype}, expected float16")
         restored[name] = state[name].float()
     return restored
+
+
+def _check_types(net: nn.Module) -> None:
+    """Weights of another type would be taken as they are, and fail where they first meet an image."""
+    for name, tensor in net.state_dict().items():
+        if tensor.dtype not in (torch.float32, torch.int8, torch.uint8):
+            raise ValueError(f"its {name} is {tensor.dtype}, expected float32")
 
 
 def _survivors(metadata: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
@@ -114,7 +133,7 @@ def _survivors(metadata: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
 
 
 def _json_list(metadata: Mapping[str, str], key: str) -> list[Any]:
-    value = json.loads(metadata[key])
+    value = all_visible(json.loads(metadata[key]))
     if not isinstance(value, list):
         raise ValueError(f"its {key} is not a list")
     return value

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from trainers.registry import Registry
 
@@ -13,15 +15,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Region = Literal["middle", "end"]
+# Far beyond any network for images: what is larger comes from a slip or from a stranger's file, and is refused before
+# a machine's memory or hours go into building it.
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Layers = Annotated[int, Field(ge=1, le=64)]
+_Side = Annotated[int, Field(ge=1, le=8_192)]
+MOST_LEVELS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network(ABC):
     """Options of a denoising network. Sizes left at None are taken from the data (``for_data``)."""
 
-    image_size: int | None = None
-    image_channels: int | None = None
-    classes: int = 0
+    image_size: _Side | None = None
+    image_channels: Width | None = None
+    classes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
     @abstractmethod
     def mistakes(self) -> list[str]:

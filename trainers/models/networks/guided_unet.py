@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from trainers.models.network import NETWORKS, Network, Region, halving_mistakes, region_at
+from trainers.models.network import MOST_LEVELS, NETWORKS, Network, Region, Width, halving_mistakes, region_at
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,11 +39,11 @@ class GuidedUnet(Network):
         norm_groups: Groups of every GroupNorm.
     """
 
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=2)] = (64, 128, 256, 256)
-    bottleneck: PositiveInt = 512
-    heads: PositiveInt = 4
-    time_dim: PositiveInt = 256
-    norm_groups: PositiveInt = 1
+    channels: Annotated[tuple[Width, ...], Field(min_length=2, max_length=MOST_LEVELS)] = (64, 128, 256, 256)
+    bottleneck: Width = 512
+    heads: Width = 4
+    time_dim: Width = 256
+    norm_groups: Width = 1
 
     def mistakes(self) -> list[str]:
         found = []

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from trainers.models.network import NETWORKS, Network, Region, preferred_norm_groups
+from trainers.models.network import MOST_LEVELS, NETWORKS, Layers, Network, Region, Width, preferred_norm_groups
 from trainers.models.networks.unet import Unet
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ class LatentUnet(Network):
         context: Width of the token.
     """
 
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_LEVELS)]
     attention: tuple[bool, ...] | None = None
-    layers: PositiveInt = 2
-    norm_groups: PositiveInt | None = None
-    heads: PositiveInt = 1
-    context: PositiveInt = 512
+    layers: Layers = 2
+    norm_groups: Width | None = None
+    heads: Width = 1
+    context: Width = 512
 
     def mistakes(self) -> list[str]:
         found = self._skeleton.mistakes()

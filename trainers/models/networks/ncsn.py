@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
-from trainers.models.network import NETWORKS, Network, Region, preferred_norm_groups, region_at
+from trainers.models.network import MOST_LEVELS, NETWORKS, Network, Region, Width, preferred_norm_groups, region_at
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,11 +40,11 @@ class Ncsn(Network):
         timesteps: A timestep divided by this is the time in [0, 1); the number of steps of the diffusion process.
     """
 
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (32, 64, 128, 256)
-    embedding: PositiveInt = 256
-    scale: PositiveFloat = 30.0
-    norm_groups: PositiveInt | None = None
-    timesteps: PositiveInt = 1000
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_LEVELS)] = (32, 64, 128, 256)
+    embedding: Width = 256
+    scale: Annotated[float, Field(gt=0, le=1e6)] = 30.0
+    norm_groups: Width | None = None
+    timesteps: Annotated[int, Field(ge=1, le=100_000)] = 1000
 
     def mistakes(self) -> list[str]:
         found = []

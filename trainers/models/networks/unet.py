@@ -7,9 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from trainers.models.network import NETWORKS, Network, Region, halving_mistakes, preferred_norm_groups, region_at
+from trainers.models.network import (
+    MOST_LEVELS,
+    NETWORKS,
+    Layers,
+    Network,
+    Region,
+    Width,
+    halving_mistakes,
+    preferred_norm_groups,
+    region_at,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,11 +42,11 @@ class Unet(Network):
             diffusers names them; those of google/ddpm-cifar10-32 when left out.
     """
 
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_LEVELS)]
     attention: tuple[bool, ...] | None = None
-    layers: PositiveInt = 1
-    norm_groups: PositiveInt | None = None
-    head_dim: PositiveInt | None = None
+    layers: Layers = 1
+    norm_groups: Width | None = None
+    head_dim: Width | None = None
     downsample_padding: Literal[0, 1] = 0
     flip_sin_to_cos: bool = False
     freq_shift: Annotated[int, Field(ge=0)] = 1

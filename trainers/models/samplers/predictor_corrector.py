@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from trainers.models.samplers.sampler import SAMPLERS, Sampler, steep
 
@@ -30,7 +30,7 @@ class PredictorCorrector(Sampler):
     """
 
     snr: Annotated[float, Field(gt=0)] = 0.16
-    corrections: PositiveInt = 1
+    corrections: Annotated[int, Field(ge=1, le=1_000)] = 1
 
     def draw(
         self, predict: Predict, noise_BCHW: Tensor, *, diffusion: Diffusion, steps: int, generator: torch.Generator
