@@ -25,9 +25,11 @@ resources: {}
 sampler: budget_ei
 from_study: []
 tracker: null
+storage: null
 """
-# Raising the number of trials, renaming, other resources, measuring the front again and who looks on continue a study.
-_IGNORED = ("name", "resources", "budget.trials", "confirm", "tracker")
+# Raising the number of trials, renaming, other resources, measuring the front again, who looks on and where the
+# results are kept continue a study.
+_IGNORED = ("name", "resources", "budget.trials", "confirm", "tracker", "storage")
 _IGNORED_PARTS = ("resources.", "tracker.")
 
 

@@ -16,6 +16,7 @@ from search.budget import Budget, HalvingOptions, ImagesRange, WrittenBudget
 from search.name import check_name
 from search.samplers.sampler import SAMPLERS, SamplerOptions
 from search.space_error import Mistakes
+from search.storage_url import ALLOWED, mistake_of
 from search.trackers.tracker import TRACKERS, Tracker
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
@@ -66,6 +67,17 @@ def read_from_study(node: Node, sampler: SamplerOptions | None, mistakes: Mistak
 def read_tracker(node: Node, mistakes: Mistakes) -> Tracker | None:
     """Who else is told of ended trials; None where nobody is."""
     return None if plain(node) in (None, False) else _piece(TRACKERS, node, "tracker", mistakes)
+
+
+def read_storage(node: Node, mistakes: Mistakes) -> str | None:
+    """The URL of the database that keeps the study; None where it is a file in the study's folder."""
+    value = plain(node)
+    if value is None:
+        return None
+    wrong = mistake_of(value) if isinstance(value, str) else f"must be {ALLOWED}."
+    if wrong:
+        mistakes.add(wrong, path="storage", place=node.place)
+    return None if wrong else str(value)
 
 
 def read_teacher(node: Node, mistakes: Mistakes) -> Teacher | None:

@@ -120,8 +120,8 @@ def train(
         yield result
 
 
-def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, float]]:
-    """Measure the model of a complete trial again, once for each seed of noise: value, standard error, draws.
+def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, Any]]:
+    """Measure the model of a complete trial again, once for each seed: value, standard error, draws, and by what.
 
     Every objective that is not computed exactly is in it; a seed is the same noise for all trials, and each draw has as
     many samples as in the search, since FID depends on their number. The standard error is that of the mean, from the
@@ -149,6 +149,7 @@ def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, float]]:
             "value": statistics.fmean(values),
             "stderr": max(spread, own) / math.sqrt(len(values)),
             "draws": len(values),
+            **({"by": drawn[0].by} if drawn[0].by else {}),
         }
     return confirmed
 

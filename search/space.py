@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,19 @@ from search._sections import (
     read_objectives,
     read_resources,
     read_sampler,
+    read_storage,
     read_teacher,
     read_tracker,
 )
 from search._space_file import as_comment, head_comment, read_text
-from search._yaml import Entries, Leaf, block_text, plain, read_yaml
+from search._yaml import Entries, Entry, Leaf, block_text, plain, read_yaml
 from search.budget import Budget, HalvingOptions
 from search.expression import Constraint
 from search.knob import Knob, Value
 from search.name import check_name
 from search.samplers.sampler import SamplerOptions
 from search.space_error import Mistakes, Place, SpaceError
+from search.storage_url import has_password, hidden, without_password
 from search.trackers.tracker import Tracker
 from trainers.data.dataset import Dataset
 from trainers.recipe import Recipe
@@ -70,10 +72,11 @@ class Space:
         confirm: How often each point of the front is measured again when the search has ended; 0 is never.
         from_study: Folders of other studies whose results help the sampler to begin with.
         tracker: Is told of each trial that ends, beside the study itself; None where nobody is.
+        storage: URL of the PostgreSQL database that keeps the study; None where that is a file in the study's folder.
         recipe: The stages with their knobs.
-        text: The file exactly as read.
-        effective_text: The space after ``overrides``; ``text`` when there are none.
-        overrides: As given to ``read``: ``path=value``.
+        text: The file exactly as read, unless there is a password in its ``storage``: then as ``effective_text``.
+        effective_text: The space after ``overrides``; ``text`` when there are none. No password is in it.
+        overrides: As given to ``read``: ``path=value``, without passwords.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Space:
     sampler: SamplerOptions
     from_study: tuple[str, ...]
     tracker: Tracker | None
+    storage: str | None = field(repr=False)
     text: str
     effective_text: str
     overrides: tuple[str, ...] = ()
@@ -180,12 +184,19 @@ def _read(text: str, *, subject: str, name: str, overrides: tuple[str, ...]) -> 
     question = head_comment(text)
     parts = _parts(_content.with_defaults(root), name, mistakes)
     mistakes.raise_for(subject)
+    storage = parts["storage"]
+    is_secret = storage is not None and has_password(storage)
+    if is_secret:
+        place = root.entries["storage"].place
+        leaf = Entry(Leaf(without_password(storage), place), place)
+        root = Entries({**root.entries, "storage": leaf}, root.place)
+    effective = as_comment(question) + block_text(plain(root)) if overrides or is_secret else text
     return Space(
         **parts,
         question=question,
-        text=text,
-        effective_text=as_comment(question) + block_text(plain(root)) if overrides else text,
-        overrides=overrides,
+        text=effective if is_secret else text,
+        effective_text=effective,
+        overrides=tuple(map(hidden, overrides)),
     )
 
 
@@ -225,4 +236,5 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         "sampler": sampler,
         "from_study": read_from_study(nodes["from_study"], sampler, mistakes),
         "tracker": read_tracker(nodes["tracker"], mistakes),
+        "storage": read_storage(nodes["storage"], mistakes),
     }

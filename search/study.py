@@ -15,6 +15,7 @@ from search import stored
 from search._candidates import Candidates
 from search._database import Database
 from search.confirmation import unconfirmed
+from search.devices import elsewhere, timed_by
 from search.front_file import front_json
 from search.halving import Step
 from search.job import Job
@@ -44,7 +45,7 @@ class Study:
     for the same order of results.
 
     Args:
-        folder: Holds ``study.db``, the views and one folder per trial.
+        folder: Holds ``study.db``, unless the space names another storage, the views and one folder per trial.
         space: What is searched.
         foresight: What is known of a candidate before training.
         teacher: What the teacher measures: ``{"values": ..., "stderr": ...}``.
@@ -57,6 +58,8 @@ class Study:
         self.teacher = teacher
         self.names = list(space.objective_names)
         self.limits = dict(foresight.limits)
+        #: Objectives that depend on the device, and the device whose values are compared.
+        self.times = timed_by(teacher, space.named_objectives)
         self._signs = {name: -1.0 if each.goal == "max" else 1.0 for name, each in space.named_objectives.items()}
         self._opened = time.monotonic()
         #: When the job of a trial began, or last reported.
@@ -64,7 +67,8 @@ class Study:
         #: Trials that are being measured again, and those where that failed: they are tried when it is opened again.
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
-        self._database = Database(folder, goals={name: each.goal for name, each in space.named_objectives.items()})
+        goals = {name: each.goal for name, each in space.named_objectives.items()}
+        self._database = Database(folder, goals=goals, storage=space.storage)
         others = read_others(space, folder)
         keep_others(others, folder)
         self._candidates = Candidates(space, foresight, self._database, others)
@@ -139,6 +143,7 @@ class Study:
             return []
         # One that could not be measured again is no rival, and no hope.
         records = [record for record in self.records() if record.number not in self._not_confirmed]
+        records = [record for record in records if not elsewhere(record.by, self.times)]
         waiting = unconfirmed(records, self.space.named_objectives, self.limits)
         return [number for number in waiting if number not in self._confirming]
 
@@ -179,11 +184,17 @@ class Study:
         self._end(record)
         return record
 
-    def confirm(self, number: int, measured: Mapping[str, Mapping[str, float]]) -> Record:
-        """Keep what a complete trial measured again; nothing where that failed."""
+    def confirm(self, number: int, measured: Mapping[str, Mapping[str, Any]]) -> Record:
+        """Keep what a complete trial measured again, without times of another device; nothing where that failed."""
         self._confirming.discard(number)
-        if measured:
-            kept = {name: dict(value) for name, value in measured.items()}
+        by = {name: str(value.get("by", "")) for name, value in measured.items() if value.get("by")}
+        other = elsewhere(by, self.times)
+        kept = {
+            name: {key: figure for key, figure in value.items() if key != "by"}
+            for name, value in measured.items()
+            if name not in other
+        }
+        if kept:
             self._database.set_of_study(f"{_CONFIRMED}{number}", kept)
         else:
             self._not_confirmed.add(number)
@@ -191,12 +202,13 @@ class Study:
 
     def _end(self, record: Record) -> None:
         is_complete = record.state == "complete"
+        # The sampler compares times of one device: in the place of another's stands what is foretold for this one.
+        foretold = self.foresight.of(record.candidate).costs if elsewhere(record.by, self.times) else {}
+        told = {**record.values, **{name: foretold[name] for name in elsewhere(record.by, self.times)}}
         excess = {
-            name: self._signs[name] * (record.values[name] - limit) / limit
-            for name, limit in self.limits.items()
-            if is_complete
+            name: self._signs[name] * (told[name] - limit) / limit for name, limit in self.limits.items() if is_complete
         }
-        values = [record.values[name] for name in self.names] if is_complete else None
+        values = [told[name] for name in self.names] if is_complete else None
         self._database.end(record, values=values, excess=excess)
         drop_state(self.folder / self.trial_path(record.number))
 

@@ -39,9 +39,13 @@ from search.samplers._covariance import (
     same_study,
     trends,
 )
+from search.samplers._spread import spread_out
 
 Array = NDArray[np.float64]
 
+_CONDITION_AT_MOST = 1_000
+"""Beyond, the cost of a decision would grow with the cube; what is lost: tests/benchmarks/subset_of_data.py."""
+_OWN_AT_LEAST = 750
 _FIT_AT_MOST = 160
 _OTHERS_AT_LEAST = 40
 _ITERATIONS = 40
@@ -89,7 +93,7 @@ class GaussianProcess:
             groups=groups,
             logs=start,
             studies_N=studies_N,
-        )
+        )._bounded()
         likelihood = _Likelihood(whole._part())
         found = minimize(
             likelihood,
@@ -140,18 +144,32 @@ class GaussianProcess:
         density = -0.5 * (np.log(2 * np.pi * variance) + deviation**2 / variance)
         return float(density[(self.shares_N >= least_share) & (self._studies == 0)].mean() - np.log(self._units[1]))
 
+    def _bounded(self) -> GaussianProcess:
+        """A very long study is conditioned on observations that lie far from each other, in knobs and in share."""
+        if len(self.values_N) <= _CONDITION_AT_MOST:
+            return self
+        points = np.column_stack([self.features_NF, lack_of(self.shares_N)])
+        own, others = np.flatnonzero(self._studies == 0), np.flatnonzero(self._studies > 0)
+        others = others[
+            spread_out(points[others], max(_CONDITION_AT_MOST - len(own), _CONDITION_AT_MOST - _OWN_AT_LEAST))
+        ]
+        own = own[spread_out(points[own], _CONDITION_AT_MOST - len(others))]
+        return self._of(np.concatenate([own, others]))
+
     def _part(self) -> GaussianProcess:
         """A long study is fitted on an even part of its observations; all of them are conditioned on."""
         own, others = np.flatnonzero(self._studies == 0), np.flatnonzero(self._studies > 0)
         own = own[_evenly(len(own), _FIT_AT_MOST)]
         others = others[_evenly(len(others), max(_FIT_AT_MOST - len(own), _OTHERS_AT_LEAST))]
-        part = np.concatenate([own, others])
+        return self._of(np.concatenate([own, others]))
+
+    def _of(self, part_N: NDArray[np.int64]) -> GaussianProcess:
         return replace(
             self,
-            features_NF=self.features_NF[part],
-            shares_N=self.shares_N[part],
-            values_N=self.values_N[part],
-            studies_N=self._studies[part],
+            features_NF=self.features_NF[part_N],
+            shares_N=self.shares_N[part_N],
+            values_N=self.values_N[part_N],
+            studies_N=self._studies[part_N],
         )
 
     @cached_property
