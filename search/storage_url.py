@@ -54,9 +54,8 @@ def without_password(url: str) -> str:
     user, _, host = parts.netloc.rpartition("@")
     netloc = f"{user.partition(':')[0]}@{host}" if user else host
     secret = ("password", "passfile", "sslpassword")
-    query = urlencode(
-        [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in secret], safe="/"
-    )
+    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in secret]
+    query = urlencode(kept, safe="/")
     return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
 
 

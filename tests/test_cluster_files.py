@@ -35,7 +35,7 @@ def test_the_cluster_file_is_one_of_ray() -> None:
 
 
 def test_the_job_of_kuberay_has_only_fields_that_there_are() -> None:
-    # From KubeRay's definition of ray.io/v1 RayJob, which the file was once checked against; that of pods is Kubernetes' own.
+    # From KubeRay's definition of ray.io/v1 RayJob, against which the file was once checked; pods are Kubernetes' own.
     job = read("rayjob.yaml")
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
