@@ -26,10 +26,11 @@ sampler: budget_ei
 from_study: []
 tracker: null
 storage: null
+checkpoints: null
 """
-# Raising the number of trials, renaming, other resources, measuring the front again, who looks on and where the
-# results are kept continue a study.
-_IGNORED = ("name", "resources", "budget.trials", "confirm", "tracker", "storage")
+# Raising the number of trials, renaming, other resources, measuring the front again, who looks on and where
+# results and checkpoints are kept continue a study.
+_IGNORED = ("name", "resources", "budget.trials", "confirm", "tracker", "storage", "checkpoints")
 _IGNORED_PARTS = ("resources.", "tracker.")
 
 

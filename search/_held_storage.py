@@ -63,6 +63,9 @@ class HeldStorage(_CachedStorage):
         self._read_trials_from_remote_storage(study_id)
         trial_id = super().create_new_trial(study_id, template_trial)
         self._changed.add(trial_id)
+        if self._trial_id_to_study_id_and_number[trial_id][1] >= len(self._studies[study_id].trials):
+            # There is one that nobody knows of: its call had no answer.
+            self._is_whole.discard(study_id)
         return trial_id
 
     def set_trial_param(

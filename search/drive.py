@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from search.evaluate import TrialPlan, Workshop, confirm, train
+from search.evaluate import TrialPlan, Workshop, check_shared, confirm, train
 
 if TYPE_CHECKING:
     from search.job import Job
@@ -48,6 +48,7 @@ def plan_of(study: Study, job: Job) -> TrialPlan:
         folder=str((study.folder / study.trial_path(job.number)).resolve()),
         first_rung=job.first_rung,
         last_rung=job.last_rung,
+        checkpoints=study.checkpoints_uri(job.number),
         # Not of the trial: with the same noise for all, they are compared on equal terms.
         confirm_seeds=tuple(_derived(f"{seed}:confirm:{draw}") for draw in range(draws)),
     )
@@ -58,6 +59,7 @@ def carried_out(
 ) -> Iterator[dict[str, Any]]:
     """What comes of a job, as plain data: a result for each rung, or ``confirmed``, or at any point ``failed``."""
     try:
+        check_shared(plan)
         if plan.confirm_seeds:
             yield {"confirmed": confirm(plan, shop)}
         else:

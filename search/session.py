@@ -163,11 +163,13 @@ class Session:
     def _search(self) -> int:
         from search import preflight, preparation
         from search._database import check_storage
+        from search.checkpoints import check_reachable
         from search.lease import StudyHeldError, held
         from search.other_studies import read_others
 
         preflight.check_same_space(self.folder, self.space)
         check_storage(self.folder, self.space.storage)
+        check_reachable(self.space.checkpoints)
         if self.space.tracker is not None:
             self.space.tracker.check()
         others: list[OtherStudy] = read_others(self.space, self.folder)

@@ -20,6 +20,7 @@ from search._sections import (
     check_finite,
     check_trade_off,
     read_budget,
+    read_checkpoints,
     read_confirm,
     read_data,
     read_from_study,
@@ -73,6 +74,7 @@ class Space:
         from_study: Folders of other studies whose results help the sampler to begin with.
         tracker: Is told of each trial that ends, beside the study itself; None where nobody is.
         storage: URL of the PostgreSQL database that keeps the study; None where that is a file in the study's folder.
+        checkpoints: URI under which all machines find trials' files; None where they share the study's folder.
         recipe: The stages with their knobs.
         text: The file exactly as read, unless there is a password in its ``storage``: then as ``effective_text``.
         effective_text: The space after ``overrides``; ``text`` when there are none. No password is in it.
@@ -95,6 +97,7 @@ class Space:
     from_study: tuple[str, ...]
     tracker: Tracker | None
     storage: str | None = field(repr=False)
+    checkpoints: str | None
     text: str
     effective_text: str
     overrides: tuple[str, ...] = ()
@@ -237,4 +240,5 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         "from_study": read_from_study(nodes["from_study"], sampler, mistakes),
         "tracker": read_tracker(nodes["tracker"], mistakes),
         "storage": read_storage(nodes["storage"], mistakes),
+        "checkpoints": read_checkpoints(nodes["checkpoints"], mistakes),
     }

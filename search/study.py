@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from search import stored
 from search._candidates import Candidates
 from search._database import Database
+from search.checkpoints import Checkpoints, of_trial
 from search.confirmation import unconfirmed
 from search.devices import elsewhere, timed_by
 from search.front_file import front_json
@@ -25,7 +26,7 @@ from search.other_studies import keep_others, read_others
 from search.record import Record
 from search.views import StudyViews
 from trainers.atomic import write_atomically
-from trainers.states import drop_state
+from trainers.states import STATE_FILE, drop_state
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -209,8 +210,14 @@ class Study:
             name: self._signs[name] * (told[name] - limit) / limit for name, limit in self.limits.items() if is_complete
         }
         values = [told[name] for name in self.names] if is_complete else None
+        folder, copies = self.folder / self.trial_path(record.number), self._checkpoints(record.number)
+        if copies is not None and is_complete:
+            # Before it counts: a complete trial has its files.
+            copies.get(folder)
         self._database.end(record, values=values, excess=excess)
-        drop_state(self.folder / self.trial_path(record.number))
+        drop_state(folder)
+        if copies is not None:
+            copies.drop(STATE_FILE)
 
     # Trials of a driver that died
 
@@ -244,9 +251,15 @@ class Study:
         if stored.reached(trial) >= 1:
             return dict(stored.rungs(trial)[-1]["result"])
         measured = self.folder / self.trial_path(trial.number) / "measurements.json"
+        copies = self._checkpoints(trial.number)
+        if copies is not None and not measured.is_file():
+            copies.get(measured.parent)
         if not measured.is_file():
             return None
         written = json.loads(measured.read_text())
+        if written.get("candidate", trial.user_attrs.get(stored.CANDIDATE)) != trial.user_attrs.get(stored.CANDIDATE):
+            # Of an earlier study that had this name.
+            return None
         return {**{key: written[key] for key in _RESULT}, "notes": written["achieved"], "is_last": True}
 
     # What is known
@@ -277,6 +290,14 @@ class Study:
     def trial_path(self, number: int) -> str:
         """Where a trial's files are, relative to the study's folder."""
         return f"trials/{number:04d}"
+
+    def checkpoints_uri(self, number: int) -> str:
+        """Where all machines find a trial's files; empty where they share the study's folder."""
+        copies = self._checkpoints(number)
+        return "" if copies is None else copies.uri
+
+    def _checkpoints(self, number: int) -> Checkpoints | None:
+        return of_trial(self.space.checkpoints, self.folder.name, self.trial_path(number))
 
     def _stopped(self, trial: FrozenTrial) -> Record:
         path = self.trial_path(trial.number)

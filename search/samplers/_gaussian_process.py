@@ -39,13 +39,12 @@ from search.samplers._covariance import (
     same_study,
     trends,
 )
-from search.samplers._spread import spread_out
+from search.samplers._spread import bounded
 
 Array = NDArray[np.float64]
 
 _CONDITION_AT_MOST = 1_000
 """Beyond, the cost of a decision would grow with the cube; what is lost: tests/benchmarks/subset_of_data.py."""
-_OWN_AT_LEAST = 750
 _FIT_AT_MOST = 160
 _OTHERS_AT_LEAST = 40
 _ITERATIONS = 40
@@ -145,16 +144,11 @@ class GaussianProcess:
         return float(density[(self.shares_N >= least_share) & (self._studies == 0)].mean() - np.log(self._units[1]))
 
     def _bounded(self) -> GaussianProcess:
-        """A very long study is conditioned on observations that lie far from each other, in knobs and in share."""
+        """Of very many observations those that lie far from each other, in knobs and in share."""
         if len(self.values_N) <= _CONDITION_AT_MOST:
             return self
         points = np.column_stack([self.features_NF, lack_of(self.shares_N)])
-        own, others = np.flatnonzero(self._studies == 0), np.flatnonzero(self._studies > 0)
-        others = others[
-            spread_out(points[others], max(_CONDITION_AT_MOST - len(own), _CONDITION_AT_MOST - _OWN_AT_LEAST))
-        ]
-        own = own[spread_out(points[own], _CONDITION_AT_MOST - len(others))]
-        return self._of(np.concatenate([own, others]))
+        return self._of(bounded(points, self._studies == 0, most=_CONDITION_AT_MOST))
 
     def _part(self) -> GaussianProcess:
         """A long study is fitted on an even part of its observations; all of them are conditioned on."""

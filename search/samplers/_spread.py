@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+def bounded(points_NF: Array, is_own_N: NDArray[np.bool_], *, most: int) -> NDArray[np.int64]:
+    """At most ``most`` points that lie far from each other: own ones, and others in what these leave or a quarter."""
+    own, others = np.flatnonzero(is_own_N), np.flatnonzero(~is_own_N)
+    others = others[spread_out(points_NF[others], max(most - len(own), most // 4))]
+    return np.concatenate([own[spread_out(points_NF[own], most - len(others))], others])
+
+
 def spread_out(points_NF: Array, most: int) -> NDArray[np.int64]:
     """Rising indices of at most ``most`` points: the first, then again and again the one farthest from all chosen.
 
