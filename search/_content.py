@@ -26,9 +26,12 @@ limits_per_trial: {}
 sampler: budget_ei
 from_study: []
 tracker: null
+storage: null
+checkpoints: null
 """
-# Raising the number of trials, renaming, other resources, measuring the front again and who looks on continue a study.
-_IGNORED = ("name", "resources", "limits_per_trial", "budget.trials", "confirm", "tracker")
+# Raising the number of trials, renaming, other resources, measuring the front again, who looks on and where
+# results and checkpoints are kept continue a study.
+_IGNORED = ("name", "resources", "limits_per_trial", "budget.trials", "confirm", "tracker", "storage", "checkpoints")
 _IGNORED_PARTS = ("resources.", "limits_per_trial.", "tracker.")
 
 

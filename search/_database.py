@@ -1,4 +1,4 @@
-"""The database of a study: Optuna on SQLite in its folder, set so that others can read while the driver writes."""
+"""The database of a study: Optuna on SQLite in its folder, or on a PostgreSQL server; others can read all the time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from search._held_storage import HeldStorage, PatientStorage, reason_of
+from search.file_system import check_local
 from search.record import Record
+from search.storage_url import ALLOWED, is_kept, keep, url_of, without_password
 from search.stored import RECORD
 from trainers.errors import UserError
 
 _FILE = "study.db"
 _BUSY_SECONDS = 60
+_CONNECTION = {
+    "application_name": "slimfront",
+    "connect_timeout": 10,
+    # A network that swallows packets must not hold the driver for hours.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 class Database:
@@ -26,24 +41,31 @@ class Database:
     Args:
         folder: Of the study, whose name it gives; both are made where they are not there.
         goals: Objective -> ``min`` or ``max``; other programs that open the database show these names.
+        storage: URL of a PostgreSQL database, with a password or without. Left out, it is where the study began, else
+            where the environment says, else a file in the folder.
 
     Raises:
-        UserError: when another file lies in the database's place.
+        UserError: when the database cannot be used, or holds another study of this name.
     """
 
-    def __init__(self, folder: Path, *, goals: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, *, goals: Mapping[str, str], storage: str | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        storage = _storage(folder)
-        self.engine = storage.engine
         self.optuna = optuna.create_study(
             study_name=folder.name,
-            storage=storage,
+            storage=HeldStorage(_storage(folder, storage)),
             directions=["minimize" if goal == "min" else "maximize" for goal in goals.values()],
             load_if_exists=True,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.optuna.set_metric_names(list(goals))
+
+    @property
+    def engine(self) -> Engine:
+        """Connections to it."""
+        storage = self.optuna._storage
+        assert isinstance(storage, HeldStorage)
+        return storage._backend.engine
 
     def trials(self) -> list[FrozenTrial]:
         """All of them by number, not to be written to."""
@@ -93,16 +115,47 @@ class Database:
         return self.optuna._storage.get_trial_id_from_study_id_trial_number(self.optuna._study_id, number)
 
 
-def engine_of(folder: Path) -> Engine:
+def engine_of(folder: Path, storage: str | None = None) -> Engine:
     """Connections to the database of the study in ``folder``, before anything is known of that study.
 
+    Args:
+        storage: As in ``Database``.
+
     Raises:
-        UserError: when another file lies in the database's place.
+        UserError: when the database cannot be used.
     """
-    return _storage(folder).engine
+    return _storage(folder, storage).engine
 
 
-def _storage(folder: Path) -> optuna.storages.RDBStorage:
+def check_storage(folder: Path, storage: str | None) -> None:
+    """A study can be kept in ``folder``, or where ``storage`` says; at most its tables are made now.
+
+    Raises:
+        UserError: when it cannot, with the reason.
+    """
+    url = url_of(folder, storage)
+    if url is None:
+        check_local(folder)
+    else:
+        _server(url).engine.dispose()
+
+
+def _storage(folder: Path, storage: str | None) -> RDBStorage:
+    url = url_of(folder, storage)
+    if url is None:
+        return _in_file(folder)
+    server = _server(url)
+    if not is_kept(folder) and any(study.study_name == folder.name for study in server.get_all_studies()):
+        raise UserError(
+            f"{without_password(url)} holds a study named {folder.name!r} already, of another folder. Give this run "
+            "another --name, or run it where that folder is: trials are kept there, and it says that the study is its."
+        )
+    keep(folder, url)
+    return server
+
+
+def _in_file(folder: Path) -> RDBStorage:
+    check_local(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _FILE
     try:
@@ -113,6 +166,35 @@ def _storage(folder: Path) -> optuna.storages.RDBStorage:
         raise UserError(
             f"{path} is not a usable database ({error}). Move it away, or give the run another --name."
         ) from None
-    return optuna.storages.RDBStorage(
-        f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}}
+    return RDBStorage(
+        _as_template(f"sqlite:///{path.resolve()}"), engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}}
     )
+
+
+def _server(url: str) -> PatientStorage:
+    try:
+        place = make_url(url).set(drivername="postgresql+psycopg")
+    except ArgumentError:
+        raise UserError(f"the storage {without_password(url)!r} is not a URL. Write {ALLOWED}.") from None
+    # What the URL itself says of the connection goes before.
+    options = {name: value for name, value in _CONNECTION.items() if name not in place.query}
+    try:
+        return PatientStorage(
+            _as_template(place.render_as_string(hide_password=False)),
+            engine_kwargs={"pool_pre_ping": True, "connect_args": options},
+        )
+    except ImportError:
+        raise UserError(
+            f"{without_password(url)} needs the driver psycopg, which is not installed. "
+            "Install it with: pip install 'slimfront[postgres]'"
+        ) from None
+    except (DBAPIError, StorageInternalError, RuntimeError) as error:
+        raise UserError(
+            f"the database {without_password(url)} cannot be used: {reason_of(error)}. Is the server running, do the "
+            "user and the database exist, and is the password in PGPASSWORD or ~/.pgpass?"
+        ) from None
+
+
+def _as_template(url: str) -> str:
+    """Optuna fills in what stands in braces."""
+    return url.replace("{", "{{").replace("}", "}}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from objectives.objective import OBJECTIVES, Objective
+from search import checkpoints, storage_url
 from search._open_value import Trace, closed, filled
 from search._pydantic_mistakes import explained
 from search._yaml import Entries, Items, Leaf, Node, flow_text, plain
@@ -67,6 +68,16 @@ def read_from_study(node: Node, sampler: SamplerOptions | None, mistakes: Mistak
 def read_tracker(node: Node, mistakes: Mistakes) -> Tracker | None:
     """Who else is told of ended trials; None where nobody is."""
     return None if plain(node) in (None, False) else _piece(TRACKERS, node, "tracker", mistakes)
+
+
+def read_storage(node: Node, mistakes: Mistakes) -> str | None:
+    """The URL of the database that keeps the study; None where it is a file in the study's folder."""
+    return _place(node, "storage", storage_url.mistake_of, storage_url.ALLOWED, mistakes)
+
+
+def read_checkpoints(node: Node, mistakes: Mistakes) -> str | None:
+    """The URI under which all machines find trials' files; None where they share the study's folder."""
+    return _place(node, "checkpoints", checkpoints.mistake_of, checkpoints.ALLOWED, mistakes)
 
 
 def read_teacher(node: Node, mistakes: Mistakes) -> Teacher | None:
@@ -184,6 +195,18 @@ def check_finite(node: Node, path: str, mistakes: Mistakes) -> None:
     elif isinstance(node, Entries):
         for key, entry in node.entries.items():
             check_finite(entry.node, f"{path}.{key}" if path else key, mistakes)
+
+
+def _place(
+    node: Node, key: str, mistake_of: Callable[[str], str | None], allowed: str, mistakes: Mistakes
+) -> str | None:
+    value = plain(node)
+    if value is None:
+        return None
+    wrong = mistake_of(value) if isinstance(value, str) else f"must be {allowed}."
+    if wrong:
+        mistakes.add(wrong, path=key, place=node.place)
+    return None if wrong else str(value)
 
 
 def _piece(registry: Registry[Piece], node: Node, path: str, mistakes: Mistakes) -> Piece | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from search.ends import TrialEndError, kind_of
-from search.evaluate import TrialPlan, Workshop, confirm, train
+from search.evaluate import TrialPlan, Workshop, check_shared, confirm, train
 from search.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def plan_of(study: Study, job: Job) -> TrialPlan:
         folder=str((study.folder / study.trial_path(job.number)).resolve()),
         first_rung=job.first_rung,
         last_rung=job.last_rung,
+        checkpoints=study.checkpoints_uri(job.number),
         # Not of the trial: with the same noise for all, they are compared on equal terms.
         confirm_seeds=tuple(_derived(f"{seed}:confirm:{draw}") for draw in range(draws)),
         micro_batches=job.micro_batches,
@@ -93,6 +94,7 @@ def carried_out(
 
 
 def _results(plan: TrialPlan, shop: Workshop, on_progress: Callable[[Progress], None]) -> Iterator[dict[str, Any]]:
+    check_shared(plan)
     if plan.confirm_seeds:
         yield {"confirmed": confirm(plan, shop)}
         return

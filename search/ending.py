@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def show_end(console: Console, study: Study, tally: Tally | None) -> None:
     """Write views and report a last time and print what came out; ``tally`` is None when no trial ran."""
+    from search.devices import warning
     from search.rank_fidelity import described
     from search.report.page import write_report
     from search.report.table import front_table
@@ -32,6 +33,8 @@ def show_end(console: Console, study: Study, tally: Tally | None) -> None:
         console.print(front_table(views))
     else:
         say(_empty_front(views))
+    if views.front.elsewhere:
+        say(warning(views.front.elsewhere, study.times))
     say(_counts(study, views))
     for line in described(views.front.rank_fidelity):
         say(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from objectives.objective import OBJECTIVES, Measurement, Objective
+from search.checkpoints import Checkpoints
 from trainers.atomic import write_atomically
+from trainers.errors import UserError
 from trainers.provenance import device_name, versions
 from trainers.recipe import Recipe
 from trainers.run import Progress, Run, TrainingState
@@ -53,6 +56,7 @@ class TrialPlan:
         rungs: Images at which it reports; the last is the full budget.
         folder: Of the trial's files.
         first_rung, last_rung: Those to reach now, as indices of ``rungs``; the earlier ones were reached before.
+        checkpoints: URI of the trial's files where machines do not share the folder; empty where they do.
         confirm_seeds: Left empty, the trial is trained; otherwise its model is measured again, once for each.
         micro_batches: Parts in which each batch is computed.
         seconds_left, memory_gb: That the trial may take; None for no end.
@@ -66,6 +70,7 @@ class TrialPlan:
     folder: str
     first_rung: int = 0
     last_rung: int = 0
+    checkpoints: str = ""
     confirm_seeds: tuple[int, ...] = ()
     micro_batches: int = 1
     seconds_left: float | None = None
@@ -115,19 +120,39 @@ def train(
     Raises:
         FloatingPointError: when the training or a measurement diverges.
     """
-    from trainers.states import load_state, save_state
+    from trainers.states import STATE_FILE, load_state, save_state
 
+    copies = Checkpoints(plan.checkpoints) if plan.checkpoints else None
+    if copies is not None and plan.first_rung:
+        # Also where there is a state: another machine may have taken the trial further since.
+        copies.get(Path(plan.folder))
     state = load_state(Path(plan.folder), device=str(shop.device)) if plan.first_rung else None
     for rung in range(plan.first_rung, plan.last_rung + 1):
         result = evaluate(plan, shop, rung=rung, state=state, on_progress=on_progress)
         state = result.state
         if state is not None:
             save_state(state, Path(plan.folder))
+        if copies is not None:
+            copies.put(Path(plan.folder), [STATE_FILE] if state is not None else None)
         yield result
 
 
-def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, float]]:
-    """Measure the model of a complete trial again, once for each seed of noise: value, standard error, draws.
+def check_shared(plan: TrialPlan) -> None:
+    """What this machine writes of the trial reaches the driver.
+
+    Raises:
+        UserError: when it would not.
+    """
+    study = Path(plan.folder).parents[1]
+    if not plan.checkpoints and not study.is_dir():
+        raise UserError(
+            f"the machine {platform.node()} does not see the study's folder {study}. Put it where all machines see it, "
+            "or name a place that they all reach: `checkpoints: s3://bucket/studies` in the space."
+        )
+
+
+def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, Any]]:
+    """Measure the model of a complete trial again, once for each seed: value, standard error, draws, and by what.
 
     Every objective that is not computed exactly is in it; a seed is the same noise for all trials, and each draw has as
     many samples as in the search, since FID depends on their number. The standard error is that of the mean, from the
@@ -140,6 +165,8 @@ def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, float]]:
     """
     from trainers.models import files
 
+    if plan.checkpoints and not Path(plan.folder).is_dir():
+        Checkpoints(plan.checkpoints).get(Path(plan.folder))
     model = files.load(plan.folder, device=shop.device)
     run = _run_of(plan, shop, until_images=plan.rungs[-1])
     confirmed = {}
@@ -155,6 +182,7 @@ def confirm(plan: TrialPlan, shop: Workshop) -> dict[str, dict[str, float]]:
             "value": statistics.fmean(values),
             "stderr": max(spread, own) / math.sqrt(len(values)),
             "draws": len(values),
+            **({"by": drawn[0].by} if drawn[0].by else {}),
         }
     return confirmed
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.devices import strangers
 from search.front import fits, hypervolume, knee, minimised, non_dominated, tied_with
 from search.rank_fidelity import rank_fidelity
 
@@ -28,6 +29,9 @@ def front_json(study: Study, records: Sequence[Record], *, seconds: float) -> di
     bound_M = minimised([_or_infinite(limit, goal) for limit, goal in zip(reference, goals, strict=True)], goals)
     learned = next((index for index, objective in enumerate(objectives) if objective.is_learned), 0)
     complete = [record for record in records if record.state == "complete"]
+    stranger = strangers(complete, study.times)
+    is_stranger = {each["trial"] for each in stranger}
+    complete = [record for record in complete if record.number not in is_stranger]
     eligible = [record for record in complete if record.confirmed] or complete
     values_NM = _turned([counted_values(record) for record in eligible], study.names, goals)
     is_within_N = fits(values_NM, bound_M)
@@ -56,6 +60,7 @@ def front_json(study: Study, records: Sequence[Record], *, seconds: float) -> di
         "teacher": study.teacher,
         "points": [_point(within[index], tied=others) for index, others in zip(front, tied, strict=True)],
         "knee": None if best is None else within[front[best]].number,
+        "elsewhere": stranger,
         "winners_curse": _winners_curse(eligible, study.names[learned]),
         "rank_fidelity": rank_fidelity(
             records,

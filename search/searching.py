@@ -39,10 +39,12 @@ class Searching:
         import torch
 
         from search import preparation
+        from search.devices import timed_by
         from search.kept_teacher import teacher_measurements
         from search.teacher_progress import TeacherProgress
         from trainers.cache import Cache
         from trainers.data.dataset import DATA
+        from trainers.provenance import device_name
 
         if images.name != DATA.name_of(self.space.data):
             self._say(f"data: {images.name}")
@@ -64,6 +66,14 @@ class Searching:
         teacher = teacher_measurements(shop, self.folder)
         values = ", ".join(f"{name} {value:.4g}" for name, value in teacher["values"].items())
         self._say(f"teacher measures {values}")
+        here = device_name(shop.device)
+        for name, device in timed_by(teacher, self.space.named_objectives).items():
+            if device != here:
+                self._say(
+                    f"warning: {name} of this study was measured on {device}, this is {here}. Times of different "
+                    "devices are not compared: trials that are measured here will not be on the front. "
+                    "Go on where it began, or give this run another --name."
+                )
         return shop, teacher
 
     def run(self, study: Study, shop: Workshop, view: LiveWatcher | PlainWatcher) -> None:

@@ -171,11 +171,14 @@ class Session:
 
     def _search(self) -> int:
         from search import preflight, preparation
-        from search._database import engine_of
+        from search._database import check_storage, engine_of
+        from search.checkpoints import check_reachable
         from search.lease import StudyHeldError, held
         from search.other_studies import read_others
 
         preflight.check_same_space(self.folder, self.space)
+        check_storage(self.folder, self.space.storage)
+        check_reachable(self.space.checkpoints)
         if self.space.tracker is not None:
             self.space.tracker.check()
         others: list[OtherStudy] = read_others(self.space, self.folder)
@@ -189,7 +192,9 @@ class Session:
         models = self.space.budget.models_kept(self.space.halving) + len(self.by_hand)
         preflight.check_disk(self.folder, seen, trials=models)
         try:
-            with held(self.folder, engine_of(self.folder), take_over=self.take_over, say=self._say) as lease:
+            with held(
+                self.folder, engine_of(self.folder, self.space.storage), take_over=self.take_over, say=self._say
+            ) as lease:
                 return self._search_holding(foresight, seen, images, lease)
         except StudyHeldError as error:
             sys.stderr.write(f"{error}\n")
@@ -292,9 +297,11 @@ class Session:
         write_atomically(self.folder / "space.yaml", self.space.effective_text.encode())
 
     def _resume_command(self) -> str:
+        from search.storage_url import hidden
+
         options: list[tuple[str, object]] = [("--set", override) for override in self.overrides]
         options += [("--try", path) for path in self.tries]
         options += [("--name", self.name), ("--trials", self.trials)]
         options += [("--workers", self.workers), ("--address", self.address)]
-        given = [part for option, value in options if value is not None for part in (option, str(value))]
+        given = [part for option, value in options if value is not None for part in (option, hidden(str(value)))]
         return shlex.join(["python", "-m", "search.run", str(self.path), *given])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from search._sections import (
     check_finite,
     check_trade_off,
     read_budget,
+    read_checkpoints,
     read_confirm,
     read_data,
     read_from_study,
@@ -30,17 +31,19 @@ from search._sections import (
     read_objectives,
     read_resources,
     read_sampler,
+    read_storage,
     read_teacher,
     read_tracker,
 )
 from search._space_file import as_comment, head_comment, read_text
-from search._yaml import Entries, Leaf, block_text, plain, read_yaml
+from search._yaml import Entries, Entry, Leaf, block_text, plain, read_yaml
 from search.budget import Budget, HalvingOptions
 from search.expression import Constraint
 from search.knob import Knob, Value
 from search.name import check_name
 from search.samplers.sampler import SamplerOptions
 from search.space_error import Mistakes, Place, SpaceError
+from search.storage_url import has_password, hidden, without_password
 from search.trackers.tracker import Tracker
 from search.watchdog import TrialLimits
 from trainers.data.dataset import Dataset
@@ -73,10 +76,12 @@ class Space:
         limits_per_trial: What a trial may take before it is ended.
         from_study: Folders of other studies whose results help the sampler to begin with.
         tracker: Is told of each trial that ends, beside the study itself; None where nobody is.
+        storage: URL of the PostgreSQL database that keeps the study; None where that is a file in the study's folder.
+        checkpoints: URI under which all machines find trials' files; None where they share the study's folder.
         recipe: The stages with their knobs.
-        text: The file exactly as read.
-        effective_text: The space after ``overrides``; ``text`` when there are none.
-        overrides: As given to ``read``: ``path=value``.
+        text: The file exactly as read, unless there is a password in its ``storage``: then as ``effective_text``.
+        effective_text: The space after ``overrides``; ``text`` when there are none. No password is in it.
+        overrides: As given to ``read``: ``path=value``, without passwords.
     """
 
     name: str
@@ -95,6 +100,8 @@ class Space:
     sampler: SamplerOptions
     from_study: tuple[str, ...]
     tracker: Tracker | None
+    storage: str | None = field(repr=False)
+    checkpoints: str | None
     text: str
     effective_text: str
     overrides: tuple[str, ...] = ()
@@ -184,12 +191,19 @@ def _read(text: str, *, subject: str, name: str, overrides: tuple[str, ...]) -> 
     question = head_comment(text)
     parts = _parts(_content.with_defaults(root), name, mistakes)
     mistakes.raise_for(subject)
+    storage = parts["storage"]
+    is_secret = storage is not None and has_password(storage)
+    if is_secret:
+        place = root.entries["storage"].place
+        leaf = Entry(Leaf(without_password(storage), place), place)
+        root = Entries({**root.entries, "storage": leaf}, root.place)
+    effective = as_comment(question) + block_text(plain(root)) if overrides or is_secret else text
     return Space(
         **parts,
         question=question,
-        text=text,
-        effective_text=as_comment(question) + block_text(plain(root)) if overrides else text,
-        overrides=overrides,
+        text=effective if is_secret else text,
+        effective_text=effective,
+        overrides=tuple(map(hidden, overrides)),
     )
 
 
@@ -230,4 +244,6 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         "sampler": sampler,
         "from_study": read_from_study(nodes["from_study"], sampler, mistakes),
         "tracker": read_tracker(nodes["tracker"], mistakes),
+        "storage": read_storage(nodes["storage"], mistakes),
+        "checkpoints": read_checkpoints(nodes["checkpoints"], mistakes),
     }

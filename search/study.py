@@ -14,7 +14,9 @@ from optuna.trial import TrialState
 from search import stored
 from search._candidates import Candidates
 from search._database import Database
+from search.checkpoints import Checkpoints, of_trial
 from search.confirmation import unconfirmed
+from search.devices import elsewhere, timed_by
 from search.ends import TRIED_AGAIN
 from search.front_file import front_json
 from search.halving import Step
@@ -27,7 +29,7 @@ from search.streak import Streak
 from search.views import StudyViews
 from trainers.atomic import write_atomically
 from trainers.foreign import json_inside
-from trainers.states import drop_state
+from trainers.states import STATE_FILE, drop_state
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -52,7 +54,7 @@ class Study:
     for the same order of results.
 
     Args:
-        folder: Holds ``study.db``, the views and one folder per trial.
+        folder: Holds ``study.db``, unless the space names another storage, the views and one folder per trial.
         space: What is searched.
         foresight: What is known of a candidate before training.
         teacher: What the teacher measures: ``{"values": ..., "stderr": ...}``.
@@ -74,6 +76,8 @@ class Study:
         self.teacher = teacher
         self.names = list(space.objective_names)
         self.limits = dict(foresight.limits)
+        #: Objectives that depend on the device, and the device whose values are compared.
+        self.times = timed_by(teacher, space.named_objectives)
         self._signs = {name: -1.0 if each.goal == "max" else 1.0 for name, each in space.named_objectives.items()}
         #: Failures in a row, since the study was opened.
         self.streak = Streak()
@@ -83,7 +87,8 @@ class Study:
         #: Trials that are being measured again, and those where that failed: they are tried when it is opened again.
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
-        self._database = Database(folder, goals={name: each.goal for name, each in space.named_objectives.items()})
+        goals = {name: each.goal for name, each in space.named_objectives.items()}
+        self._database = Database(folder, goals=goals, storage=space.storage)
         if lease is not None:
             lease.guard(self._database.engine)
         others = read_others(space, folder)
@@ -164,6 +169,7 @@ class Study:
             return []
         # One that could not be measured again is no rival, and no hope.
         records = [record for record in self.records() if record.number not in self._not_confirmed]
+        records = [record for record in records if not elsewhere(record.by, self.times)]
         waiting = unconfirmed(records, self.space.named_objectives, self.limits)
         return [number for number in waiting if number not in self._confirming]
 
@@ -239,11 +245,17 @@ class Study:
         self._database.queue(trial.params, {**kept, **changed, "retries": trial.number})
         return "queued"
 
-    def confirm(self, number: int, measured: Mapping[str, Mapping[str, float]]) -> Record:
-        """Keep what a complete trial measured again; nothing where that failed."""
+    def confirm(self, number: int, measured: Mapping[str, Mapping[str, Any]]) -> Record:
+        """Keep what a complete trial measured again, without times of another device; nothing where that failed."""
         self._confirming.discard(number)
-        if measured:
-            kept = {name: dict(value) for name, value in measured.items()}
+        by = {name: str(value.get("by", "")) for name, value in measured.items() if value.get("by")}
+        other = elsewhere(by, self.times)
+        kept = {
+            name: {key: figure for key, figure in value.items() if key != "by"}
+            for name, value in measured.items()
+            if name not in other
+        }
+        if kept:
             self._database.set_of_study(f"{_CONFIRMED}{number}", kept)
         else:
             self._not_confirmed.add(number)
@@ -251,14 +263,21 @@ class Study:
 
     def _end(self, record: Record) -> None:
         is_complete = record.state == "complete"
+        # The sampler compares times of one device: in the place of another's stands what is foretold for this one.
+        foretold = self.foresight.of(record.candidate).costs if elsewhere(record.by, self.times) else {}
+        told = {**record.values, **{name: foretold[name] for name in elsewhere(record.by, self.times)}}
         excess = {
-            name: self._signs[name] * (record.values[name] - limit) / limit
-            for name, limit in self.limits.items()
-            if is_complete
+            name: self._signs[name] * (told[name] - limit) / limit for name, limit in self.limits.items() if is_complete
         }
-        values = [record.values[name] for name in self.names] if is_complete else None
+        values = [told[name] for name in self.names] if is_complete else None
+        folder, copies = self.folder / self.trial_path(record.number), self._checkpoints(record.number)
+        if copies is not None and is_complete:
+            # Before it counts: a complete trial has its files.
+            copies.get(folder)
         self._database.end(record, values=values, excess=excess)
-        drop_state(self.folder / self.trial_path(record.number))
+        drop_state(folder)
+        if copies is not None:
+            copies.drop(STATE_FILE)
 
     # Trials of a driver that died
 
@@ -286,9 +305,14 @@ class Study:
         """The last rung of a trial that came so far and was not told, from the database or from its folder."""
         if stored.reached(trial) >= 1:
             return dict(stored.rungs(trial)[-1]["result"])
-        measured = self.folder / self.trial_path(trial.number) / "measurements.json"
-        written = json_inside(measured.parent, measured.name) or {}
+        folder, copies = self.folder / self.trial_path(trial.number), self._checkpoints(trial.number)
+        if copies is not None and not (folder / "measurements.json").is_file():
+            copies.get(folder)
+        written = json_inside(folder, "measurements.json") or {}
         if not written.keys() >= {*_RESULT, "achieved"}:
+            return None
+        if written.get("candidate", trial.user_attrs.get(stored.CANDIDATE)) != trial.user_attrs.get(stored.CANDIDATE):
+            # Of an earlier study that had this name.
             return None
         return {**{key: written[key] for key in _RESULT}, "notes": written["achieved"], "is_last": True}
 
@@ -320,6 +344,14 @@ class Study:
     def trial_path(self, number: int) -> str:
         """Where a trial's files are, relative to the study's folder."""
         return f"trials/{number:04d}"
+
+    def checkpoints_uri(self, number: int) -> str:
+        """Where all machines find a trial's files; empty where they share the study's folder."""
+        copies = self._checkpoints(number)
+        return "" if copies is None else copies.uri
+
+    def _checkpoints(self, number: int) -> Checkpoints | None:
+        return of_trial(self.space.checkpoints, self.folder.name, self.trial_path(number))
 
     def _stopped(self, trial: FrozenTrial) -> Record:
         path = self.trial_path(trial.number)

@@ -83,6 +83,7 @@ class FrontView:
     """``front.json``.
 
     Args:
+        elsewhere: ``trial``, ``objective`` and ``device`` of times measured on another device than the teacher's.
         winners_curse: Median ratio of the confirmed to the first value of the learned objective.
         rank_fidelity: How well each share's order foretells the final one, the smallest share first.
         budget_images: Images of a full training.
@@ -98,6 +99,7 @@ class FrontView:
     teacher: TeacherView | None = None
     points: list[PointView] = field(default_factory=list)
     knee: int | None = None
+    elsewhere: list[dict[str, Any]] = field(default_factory=list)
     winners_curse: float | None = None
     rank_fidelity: list[RungFidelity] = field(default_factory=list)
     finished: bool = False
@@ -223,7 +225,9 @@ class StudyViews:
     @property
     def eligible(self) -> list[TrialView]:
         """Complete trials that may be points of the front: once any were measured again, only those."""
-        return [trial for trial in self.complete if trial.confirmed] or self.complete
+        stranger = {each["trial"] for each in self.front.elsewhere}
+        comparable = [trial for trial in self.complete if trial.number not in stranger]
+        return [trial for trial in comparable if trial.confirmed] or comparable
 
     @property
     def learned(self) -> ObjectiveView:

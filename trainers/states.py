@@ -15,7 +15,7 @@ from trainers.run import TrainingState
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FILE = "training.safetensors"
+STATE_FILE = "training.safetensors"
 _MODEL, _TRAINING, _BESIDE = "model:", "training:", "beside:"
 
 
@@ -35,14 +35,14 @@ def save_state(state: TrainingState, folder: Path) -> None:
         tensors |= {f"{_BESIDE}{name}:{key}": tensor for key, tensor in held.items()}
         metadata[f"{_BESIDE}{name}"] = json.dumps(written)
     metadata["progress"] = json.dumps({"stage": state.stage, "images": state.images})
-    write_atomically(folder / _FILE, save(tensors, metadata=metadata))
+    write_atomically(folder / STATE_FILE, save(tensors, metadata=metadata))
 
 
 def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
     """The state in ``folder``, or None when there is none or it is damaged: training then starts again."""
     from safetensors import SafetensorError, safe_open
 
-    path = folder / _FILE
+    path = folder / STATE_FILE
     if not path.is_file():
         return None
     try:
@@ -67,4 +67,4 @@ def _under(kind: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def drop_state(folder: Path) -> None:
     """Remove the state in ``folder``, where there is one."""
-    (folder / _FILE).unlink(missing_ok=True)
+    (folder / STATE_FILE).unlink(missing_ok=True)

@@ -42,9 +42,12 @@ from search.samplers._covariance import (
     trends,
 )
 from search.samplers._likelihood import Likelihood
+from search.samplers._spread import bounded
 
 Array = NDArray[np.float64]
 
+_CONDITION_AT_MOST = 1_000
+"""Beyond, the cost of a decision would grow with the cube; what is lost: tests/benchmarks/subset_of_data.py."""
 _FIT_AT_MOST = 160
 _OTHERS_AT_LEAST = 40
 _ITERATIONS = 40
@@ -92,7 +95,7 @@ class GaussianProcess:
             groups=groups,
             logs=start,
             studies_N=studies_N,
-        )
+        )._bounded()
         likelihood = Likelihood(whole._part())
         found = minimize(
             likelihood,
@@ -171,18 +174,27 @@ class GaussianProcess:
         density = -0.5 * (np.log(2 * np.pi * variance) + deviation**2 / variance)
         return float(density[(self.shares_N >= least_share) & (self._studies == 0)].mean() - np.log(self._units[1]))
 
+    def _bounded(self) -> GaussianProcess:
+        """Of very many observations those that lie far from each other, in knobs and in share."""
+        if len(self.values_N) <= _CONDITION_AT_MOST:
+            return self
+        points = np.column_stack([self.features_NF, lack_of(self.shares_N)])
+        return self._of(bounded(points, self._studies == 0, most=_CONDITION_AT_MOST))
+
     def _part(self) -> GaussianProcess:
         """A long study is fitted on an even part of its observations; all of them are conditioned on."""
         own, others = np.flatnonzero(self._studies == 0), np.flatnonzero(self._studies > 0)
         own = own[_evenly(len(own), _FIT_AT_MOST)]
         others = others[_evenly(len(others), max(_FIT_AT_MOST - len(own), _OTHERS_AT_LEAST))]
-        part = np.concatenate([own, others])
+        return self._of(np.concatenate([own, others]))
+
+    def _of(self, part_N: NDArray[np.int64]) -> GaussianProcess:
         return replace(
             self,
-            features_NF=self.features_NF[part],
-            shares_N=self.shares_N[part],
-            values_N=self.values_N[part],
-            studies_N=self._studies[part],
+            features_NF=self.features_NF[part_N],
+            shares_N=self.shares_N[part_N],
+            values_N=self.values_N[part_N],
+            studies_N=self._studies[part_N],
         )
 
     @cached_property

@@ -67,6 +67,7 @@ def front_of(name: str, records: list[dict[str, Any]], *, rungs: tuple[int, ...]
         space=space,
         names=NAMES,
         limits=LIMITS,
+        times={},
         teacher={"values": TEACHER, "stderr": {"fid": 0.3}},
         is_finished=lambda: True,
     )

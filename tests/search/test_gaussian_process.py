@@ -168,3 +168,29 @@ def test_all_choices_are_equally_far_apart() -> None:
     features = space.features(space.rows([{"x": x, "y": 1} for x in "abcd"]))
     distances = np.linalg.norm(features[:, None] - features[None], axis=2)
     np.testing.assert_allclose(distances[~np.eye(4, dtype=bool)], 1.0)
+
+
+def test_a_long_history_is_conditioned_on_what_lies_far_apart() -> None:
+    generator = np.random.default_rng(0)
+    # Most of a long search is in one corner, and says the same again and again.
+    features = np.vstack([generator.random((150, 3)), 0.05 * generator.random((1_300, 3))])
+    values = np.sin(4 * features[:, 0]) + features[:, 1] + generator.normal(0, 0.01, len(features))
+    process = GaussianProcess.fitted(features, values, groups=GROUPS)
+    assert len(process.values_N) == 1_000
+    kept = {row.tobytes() for row in process.features_NF}
+    assert all(row.tobytes() in kept for row in features[:150])
+    at = generator.random((200, 3))
+    mean, _ = process.predict(at)
+    assert np.abs(mean - np.sin(4 * at[:, 0]) - at[:, 1]).max() < 0.1
+    again = GaussianProcess.fitted(features, values, groups=GROUPS)
+    np.testing.assert_array_equal(again.predict(at)[0], mean)
+
+
+def test_other_studies_keep_a_part_of_the_bound() -> None:
+    features = np.random.default_rng(0).random((1_600, 3))
+    studies = np.repeat([0, 1, 2], [1_200, 390, 10])
+    process = GaussianProcess.fitted(features, features[:, 0], groups=GROUPS, studies_N=studies)
+    assert process.studies_N is not None
+    assert np.bincount(process.studies_N > 0).tolist() == [750, 250]
+    few = GaussianProcess.fitted(features[900:], features[900:, 0], groups=GROUPS, studies_N=studies[900:])
+    np.testing.assert_array_equal(few.features_NF, features[900:])
