@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.known import Foresight
@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 
     from objectives.device_model import DeviceModel
     from search.estimate import Estimate
+    from search.other_studies import OtherStudy
     from search.space import Space
     from trainers.models.arch_spec import ArchSpec
 
 
 def report_json(
-    foresight: Foresight, seen: Survey, expected: Estimate, *, workers: int, price_per_hour: float | None = None
+    foresight: Foresight,
+    seen: Survey,
+    expected: Estimate,
+    *,
+    workers: int,
+    price_per_hour: float | None = None,
+    others: Sequence[OtherStudy] = (),
 ) -> dict[str, Any]:
     """What ``--dry-run --json`` prints; the price is of all that the workers run on together."""
     device = foresight.device_model
@@ -31,6 +38,9 @@ def report_json(
         "knobs": seen.knobs,
         "feasible_share": round(seen.feasible_share, 4),
         "limits": dict(foresight.limits),
+        "from_study": [
+            {"path": other.path, "results": len(other.results), "shared": list(other.shared)} for other in others
+        ],
         "estimate_seconds": round(expected.seconds),
         "estimate_disk_mb": round(expected.disk_bytes / 1e6, 1),
         "estimate_memory_mb": round(expected.memory_bytes / 1e6),

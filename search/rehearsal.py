@@ -33,14 +33,20 @@ if TYPE_CHECKING:
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
+    from trainers.run import Run
+
+    _Typical = tuple[Candidate, ArchSpec]
 
 _CANDIDATES = 3
+"""That are trained and measured for a moment."""
+_FURTHER = 6
+"""And others that are only trained, least: a layer's time for each MAC differs by its kind, by two times and more."""
 _BATCHES = 16
 """The least that is trained: fewer batches say nothing of a stage that halves its steps and prunes on the way."""
 _SECONDS = 1.0
 """What a longer training, and a measurement, is meant to last."""
 _TOO_LONG = 20.0
-"""Predicted seconds of the least training of all candidates; where it takes longer, the prediction has to do."""
+"""Predicted seconds of the least training of the candidates; where it takes longer, the prediction has to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +76,9 @@ class Rehearsal:
 def rehearse(foresight: Foresight, seen: Survey, images: Images, *, cache: Cache, device: torch.device) -> Rehearsal:
     """Train and measure for a moment; nothing is rehearsed where even that takes long, or where training diverges."""
     space = foresight.space
-    chosen = _spread(seen, lambda spec: training_seconds(foresight, spec, images=_BATCHES * space.teacher.batch))
-    if space.teacher.source is not None or sum(seconds for _, _, seconds in chosen) > _TOO_LONG:
+    chosen, further = _chosen(foresight, seen)
+    is_here = space.teacher.source is None or Path(space.teacher.source).expanduser().is_dir()
+    if not is_here or math.fsum(_least_seconds(foresight, spec) for _, spec in chosen) > _TOO_LONG:
         return Rehearsal()
     begun = perf_counter()
     for objective in space.objectives:
@@ -79,7 +86,7 @@ def rehearse(foresight: Foresight, seen: Survey, images: Images, *, cache: Cache
         objective.prepare(images, cache)
     try:
         with _scratch(cache) as scratch:
-            found = _rehearsed(foresight, [pair[:2] for pair in chosen], images, cache=scratch, device=device)
+            found = _rehearsed(foresight, chosen, further, images, cache=scratch, device=device)
     except FloatingPointError:
         return Rehearsal()
     return replace(found, seconds=perf_counter() - begun)
@@ -87,7 +94,8 @@ def rehearse(foresight: Foresight, seen: Survey, images: Images, *, cache: Cache
 
 def _rehearsed(
     foresight: Foresight,
-    chosen: Sequence[tuple[Candidate, ArchSpec]],
+    chosen: Sequence[_Typical],
+    further: Sequence[_Typical],
     images: Images,
     *,
     cache: Cache,
@@ -97,54 +105,81 @@ def _rehearsed(
 
     space, predicted = foresight.space, foresight.device_model
     batch = space.teacher.batch
+    teacher, of_teacher = space.teacher, 1.0
+    if teacher.source is None:
 
-    def train_teacher(count: int) -> float:
-        teacher, at = replace(space.teacher, images=count), perf_counter()
-        teacher.obtain(images, cache=cache, device=device, on_progress=lambda _: None)
-        seconds = perf_counter() - at
-        teacher.cache_path(images, cache).unlink()
-        return seconds
+        def train_teacher(count: int) -> float:
+            briefly, at = replace(space.teacher, images=count), perf_counter()
+            briefly.obtain(images, cache=cache, device=device, on_progress=lambda _: None)
+            seconds = perf_counter() - at
+            briefly.cache_path(images, cache).unlink()
+            return seconds
 
-    # What torch does at its first training alone must not count.
-    train_teacher(batch)
-    per_image, _ = _rate(train_teacher, least=_BATCHES * batch)
+        # What torch does at its first training alone must not count.
+        train_teacher(batch)
+        per_image, _ = _rate(train_teacher, least=_BATCHES * batch)
+        of_teacher = per_image * batch / predicted.training_seconds(foresight.teacher, images=batch, batch=batch)
+        teacher = replace(teacher, images=batch)
     before, at = set(cache.folder.iterdir()), perf_counter()
-    briefly = replace(space, teacher=replace(space.teacher, images=_BATCHES * batch))
+    briefly = replace(space, teacher=teacher)
     shop = build_workshop(briefly, images, cache=cache, device=device, on_progress=lambda _: None)
-    preparing = perf_counter() - at - per_image * _BATCHES * batch
+    preparing = perf_counter() - at
     kept = sum(path.stat().st_size for path in set(cache.folder.iterdir()) - before)
     threads = torch.get_num_threads()
     # As many as a trial will have.
     torch.set_num_threads(space.resources.cpu)
     try:
         trials = [_trial(foresight, shop, candidate, spec) for candidate, spec in chosen]
+        untrained = math.fsum(trial.untrained for trial in trials) / len(trials)
+        rates = [trial.per_image for trial in trials]
+        rates += [_brief_rate(foresight, shop, candidate, untrained) for candidate, _ in further]
     finally:
         torch.set_num_threads(threads)
-    training, beside, measuring = (math.fsum(part) for part in zip(*trials, strict=True))
-    specs = [spec for _, spec in chosen]
+    expected = [training_seconds(foresight, spec, images=1) for _, spec in (*chosen, *further)]
     return Rehearsal(
-        teacher=per_image * batch / predicted.training_seconds(foresight.teacher, images=batch, batch=batch),
-        training=_ratio(training, math.fsum(training_seconds(foresight, spec, images=1) for spec in specs)),
-        measuring=_ratio(measuring, math.fsum(measuring_seconds(foresight, spec) for spec in specs)),
-        trial_seconds=beside / len(trials),
+        teacher=of_teacher,
+        training=_ratio(math.fsum(rates), math.fsum(expected)),
+        measuring=_ratio(
+            math.fsum(trial.measuring for trial in trials),
+            math.fsum(measuring_seconds(foresight, spec) for _, spec in chosen),
+        ),
+        trial_seconds=untrained + math.fsum(trial.costs for trial in trials) / len(trials),
         preparing_seconds=max(0.0, preparing),
         kept_bytes=kept,
         peak_bytes=_peak_bytes(),
     )
 
 
-def _trial(foresight: Foresight, shop: Workshop, candidate: Candidate, spec: ArchSpec) -> tuple[float, float, float]:
-    """Seconds of a trial: of training, for each image; of the rest; of one measurement of all learned objectives."""
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """Seconds of a trial.
+
+    Args:
+        per_image: Of training.
+        untrained: Of its stages besides, whatever the number of images.
+        costs: Of measuring what is not learned.
+        measuring: Of one measurement of all learned objectives.
+    """
+
+    per_image: float
+    untrained: float
+    costs: float
+    measuring: float
+
+
+def _trial(foresight: Foresight, shop: Workshop, candidate: Candidate, spec: ArchSpec) -> _Trial:
     recipe = foresight.space.fill(candidate)
     made: list[DiffusionModel] = []
 
     def train(count: int) -> float:
-        run, at = replace(teacher_run(shop), budget_images=count, until_images=count), perf_counter()
+        run, at = _brief_run(shop, count), perf_counter()
         made[:] = [recipe.run(run)]
         return perf_counter() - at
 
-    is_training = any(stage.trains for stage in recipe.stages)
-    per_image, beside = _rate(train, least=_BATCHES * foresight.space.teacher.batch) if is_training else (0.0, train(0))
+    if any(stage.trains for stage in recipe.stages):
+        per_image, untrained = _rate(train, least=_BATCHES * foresight.space.teacher.batch)
+    else:
+        per_image, untrained = 0.0, train(0)
     seconds = {True: 0.0, False: 0.0}
     expected = measuring_seconds(foresight, spec)
     for objective in shop.objectives:
@@ -152,7 +187,19 @@ def _trial(foresight: Foresight, shop: Workshop, candidate: Candidate, spec: Arc
         briefly, at = _with_samples(objective, share), perf_counter()
         briefly.measure(made[0], teacher_run(shop))
         seconds[objective.is_learned] += (perf_counter() - at) / share
-    return per_image, beside + seconds[False], seconds[True]
+    return _Trial(per_image=per_image, untrained=untrained, costs=seconds[False], measuring=seconds[True])
+
+
+def _brief_rate(foresight: Foresight, shop: Workshop, candidate: Candidate, untrained: float) -> float:
+    """Seconds of training for each image, by the least training, which takes ``untrained`` seconds besides."""
+    recipe, count = foresight.space.fill(candidate), _BATCHES * foresight.space.teacher.batch
+    at = perf_counter()
+    recipe.run(_brief_run(shop, count))
+    return max(0.0, perf_counter() - at - untrained) / count
+
+
+def _brief_run(shop: Workshop, count: int) -> Run:
+    return replace(teacher_run(shop), budget_images=count, until_images=count)
 
 
 def _with_samples(objective: Objective, share: float) -> Objective:
@@ -169,18 +216,38 @@ def _rate(train: Callable[[int], float], *, least: int) -> tuple[float, float]:
     return per_image, max(0.0, few_seconds - per_image * least)
 
 
-def _spread(seen: Survey, seconds_of: Callable[[ArchSpec], float]) -> list[tuple[Candidate, ArchSpec, float]]:
-    """A few candidates from the quickest to the slowest, each amid an equal part of them, with their seconds."""
-    ordered = sorted(((*typical, seconds_of(typical[1])) for typical in seen.typical), key=lambda each: each[2])
-    count = min(_CANDIDATES, len(ordered))
+def _least_seconds(foresight: Foresight, spec: ArchSpec) -> float:
+    return training_seconds(foresight, spec, images=_BATCHES * foresight.space.teacher.batch)
+
+
+def _chosen(foresight: Foresight, seen: Survey) -> tuple[list[_Typical], list[_Typical]]:
+    """Candidates from the quickest to the slowest, each amid an equal part of all: those to be tried, and further ones.
+
+    None are further ones where no candidate trains, or where training them takes long.
+    """
+    ordered = sorted(seen.typical, key=lambda typical: _least_seconds(foresight, typical[1]))
+    chosen = _evenly(ordered, _CANDIDATES)
+    trains = any(stage.trains for stage in foresight.space.fill(chosen[0][0]).stages)
+    further = _evenly([each for each in ordered if each not in chosen], _FURTHER) if trains else []
+    seconds = math.fsum(_least_seconds(foresight, spec) for _, spec in (*chosen, *further))
+    return chosen, further if seconds <= _TOO_LONG else []
+
+
+def _evenly(ordered: Sequence[_Typical], count: int) -> list[_Typical]:
+    count = min(count, len(ordered))
     return [ordered[(2 * place + 1) * len(ordered) // (2 * count)] for place in range(count)]
 
 
 @contextmanager
 def _scratch(cache: Cache) -> Iterator[Cache]:
-    """A cache for the time being that also has what ``cache`` has."""
+    """A cache for the time being that also has what ``cache`` has, except teachers.
+
+    One of as few images as are rehearsed would be found there, and seem to take no time.
+    """
     with tempfile.TemporaryDirectory(prefix="slimfront-") as name:
         for path in cache.folder.glob("*.safetensors"):
+            if path.name.startswith("teacher-"):
+                continue
             (Path(name) / path.name).symlink_to(path.resolve())
         yield Cache(Path(name))
 

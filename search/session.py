@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 RUNS = Path("studies/runs")
 HELD = 3
 PAUSED = 4
+_READ_BYTES = 10**9
+"""The most that a dry run reads of data."""
 
 
 @dataclass
@@ -97,35 +99,51 @@ class Session:
         from search import dry_run, preflight
         from search.estimate import estimate
         from search.workers import worker_count
+        from trainers.cache import Cache
 
+        others = self._others()
         preflight.check_cores(self.space, address=self.address)
         try:
             preflight.check_gpus(self.space, address=self.address)
         except UserError as error:
             # What a space costs can be asked on a machine that could not search it.
             self._say(f"it could not be searched here. {error}")
-        cached = self._is_teacher_cached()
         foresight, seen, teacher = self._look()
         workers = worker_count(self.workers, self.space.resources, address=self.address)
-        rehearsal = self._rehearsal(foresight, seen, teacher)
+        begun = time.monotonic()
+        images = self._images_here(teacher)
+        reading_seconds = time.monotonic() - begun
+        cached = self.space.teacher.source is not None or (
+            images is not None and self.space.teacher.is_cached(images, Cache.default())
+        )
+        rehearsal = self._rehearsal(foresight, seen, images)
+        rehearsal = replace(rehearsal, preparing_seconds=rehearsal.preparing_seconds + reading_seconds)
         expected = estimate(foresight, seen, rehearsal, workers=workers, is_teacher_cached=cached)
-        report = dry_run.report_json(foresight, seen, expected, workers=workers, price_per_hour=self.price_per_hour)
+        report = dry_run.report_json(
+            foresight, seen, expected, workers=workers, price_per_hour=self.price_per_hour, others=others
+        )
         if as_json:
             sys.stdout.write(json.dumps(report) + "\n")
         else:
             dry_run.show(self.console, self.space, report)
         return 0
 
-    def _rehearsal(self, foresight: Foresight, seen: Survey, teacher: ArchSpec) -> Rehearsal:
-        """Only embedded data is there at once; with other data the prediction has to do."""
-        from search.preparation import load_images, pick_device
+    def _images_here(self, teacher: ArchSpec) -> Images | None:
+        """The data where it is on this machine and soon read: a dry run fetches nothing, and waits for no minutes."""
+        from search.preparation import load_images
+
+        size = self.space.data.bytes_here()
+        return load_images(self.space, teacher) if size is not None and size <= _READ_BYTES else None
+
+    def _rehearsal(self, foresight: Foresight, seen: Survey, images: Images | None) -> Rehearsal:
+        """Without data the prediction has to do."""
+        from search.preparation import pick_device
         from search.rehearsal import Rehearsal, rehearse
         from trainers.cache import Cache
 
-        if not self.space.data.is_embedded:
+        if images is None:
             return Rehearsal()
         self._say("rehearsing: a few candidates are trained and measured for a moment")
-        images = load_images(self.space, teacher)
         return rehearse(foresight, seen, images, cache=Cache.default(), device=pick_device(self.space))
 
     def _look(self) -> tuple[Any, Any, ArchSpec]:
@@ -156,16 +174,14 @@ class Session:
         # Trials have as many threads as cores they ask for; latency is theirs, not the driver's.
         return calibrated(pick_device(self.space), Cache.default(), threads=self.space.resources.cpu)
 
-    def _is_teacher_cached(self) -> bool:
-        from search.preparation import load_images, planned_teacher
-        from trainers.cache import Cache
+    def _others(self) -> list[OtherStudy]:
+        """What other studies give as a start, which is said."""
+        from search.other_studies import read_others
 
-        if self.space.teacher.source is not None:
-            return True
-        if not self.space.data.is_embedded:
-            # Only the images tell, and a dry run does not wait for them.
-            return False
-        return self.space.teacher.is_cached(load_images(self.space, planned_teacher(self.space)), Cache.default())
+        others = read_others(self.space, self.folder)
+        for other in others:
+            self._say(other.described(self.space))
+        return others
 
     # Search
 
@@ -174,16 +190,13 @@ class Session:
         from search._database import check_storage, engine_of
         from search.checkpoints import check_reachable
         from search.lease import StudyHeldError, held
-        from search.other_studies import read_others
 
         preflight.check_same_space(self.folder, self.space)
         check_storage(self.folder, self.space.storage)
         check_reachable(self.space.checkpoints)
         if self.space.tracker is not None:
             self.space.tracker.check()
-        others: list[OtherStudy] = read_others(self.space, self.folder)
-        for other in others:
-            self._say(other.described(self.space))
+        self._others()
         preflight.check_cores(self.space, address=self.address)
         preflight.check_gpus(self.space, address=self.address)
         foresight, seen, teacher_spec = self._look()

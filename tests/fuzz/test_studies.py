@@ -20,7 +20,6 @@ from search.contrast.contrast import Contrast
 from search.exported import export
 from search.kept_study import KeptStudy
 from search.report.page import page
-from search.views import StudyViews
 from tests.fuzz.mutations import damaged, mutated
 from tests.fuzz.watch import at_most
 from tests.search.study_folder import study_folder

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from search.rehearsal import Rehearsal
 from search.run import main
+from tests.search.study_folder import study_folder
 from trainers.errors import UserError
 
 CIFAR10_TEACHER = """
@@ -113,3 +116,36 @@ def test_a_price_is_that_of_the_time(dry_run) -> None:
     assert report["estimate_price"] == pytest.approx(report["estimate_seconds"] / 100, abs=0.02)
     with pytest.raises(UserError, match="a positive number"):
         dry_run(DIGITS, price_per_hour=-1.0)
+
+
+def test_images_in_a_folder_are_rehearsed_and_those_to_be_fetched_are_not(
+    dry_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(10):
+        Image.fromarray(np.full((8, 8), 20 * number, np.uint8)).save(tmp_path / "photos" / f"{number}.png")
+    rehearsed = []
+
+    def rehearse(foresight, seen, images, **options) -> Rehearsal:
+        rehearsed.append(images)
+        return Rehearsal(seconds=1.0)
+
+    monkeypatch.setattr("search.rehearsal.rehearse", rehearse)
+    own = DIGITS.replace("extractor: labels", "extractor: labels, samples: 64")
+    assert dry_run("data: {folder: {path: photos}}\n" + own)["rehearsed"]
+    assert len(rehearsed) == 1 and len(rehearsed[0].train_NCHW) == 8
+    monkeypatch.setattr("search.session._READ_BYTES", 10)
+    assert not dry_run("data: {folder: {path: photos}}\n" + own)["rehearsed"]
+    assert not dry_run("data: mnist\n" + own)["rehearsed"]
+    assert len(rehearsed) == 1
+
+
+def test_another_study_s_results_are_counted_and_a_missing_one_is_named(dry_run, tmp_path: Path) -> None:
+    study_folder(tmp_path / "before", trials=24)
+    report = dry_run(DIGITS + "from_study: before\n")
+    (other,) = report["from_study"]
+    assert other["path"] == "before" and other["results"] > 10
+    assert other["shared"] == ["prune.ratio.mid", "distil.sampling_steps", "quantize.bits"]
+    assert dry_run(DIGITS)["from_study"] == []
+    with pytest.raises(UserError, match="elsewhere"):
+        dry_run(DIGITS + "from_study: elsewhere\n")

@@ -44,6 +44,8 @@ def test_what_is_rehearsed_leaves_nothing_and_is_about_what_is_predicted(
     foresight: Foresight, cache: Cache, digits: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rehearsal, "_SECONDS", 0.2)
+    monkeypatch.setattr(rehearsal, "_BATCHES", 4)
+    monkeypatch.setattr(rehearsal, "_FURTHER", 2)
     seen = preflight.survey(foresight)
     for objective in foresight.space.objectives:
         objective.prepare(digits, cache)
@@ -62,6 +64,36 @@ def test_what_would_take_long_is_not_rehearsed(foresight: Foresight, cache: Cach
     slow = replace(foresight.device_model, train_layer_seconds=10.0)
     found = rehearse(replace(foresight, device_model=slow), seen, digits, cache=cache, device=CPU)
     assert found == Rehearsal()
+
+
+def test_a_cached_teacher_is_trained_again_to_see_how_long_it_takes(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for kind in ("teacher", "extractor", "reference"):
+        cache.path(kind, {}).write_bytes(b"")
+    with rehearsal._scratch(cache) as scratch:
+        assert not cache.path("teacher", {}).is_symlink() and not scratch.path("teacher", {}).exists()
+        assert scratch.path("extractor", {}).exists() and scratch.path("reference", {}).exists()
+
+
+def test_many_candidates_are_trained_and_few_are_measured(
+    foresight: Foresight, cache: Cache, digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def trial(_foresight: Foresight, _shop: object, candidate: dict[str, Any], _spec: object) -> rehearsal._Trial:
+        tried.append(candidate)
+        return rehearsal._Trial(per_image=1.0, untrained=2.0, costs=3.0, measuring=4.0)
+
+    monkeypatch.setattr(rehearsal, "_trial", trial)
+    monkeypatch.setattr(rehearsal, "_brief_rate", lambda *args: tried.append(args[2]) or 4.0)
+    monkeypatch.setattr(rehearsal, "_BATCHES", 1)
+    seen = preflight.survey(foresight)
+    found = rehearse(foresight, seen, digits, cache=cache, device=CPU)
+    assert len({str(candidate) for candidate in tried}) == 9
+    assert found.trial_seconds == 5.0
+    chosen, further = rehearsal._chosen(foresight, seen)
+    predicted = sum(training_seconds(foresight, spec, images=1) for _, spec in (*chosen, *further))
+    assert found.training == pytest.approx((3 * 1.0 + 6 * 4.0) / predicted)
 
 
 def test_an_estimate_adds_up(foresight: Foresight) -> None:

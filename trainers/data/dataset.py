@@ -117,5 +117,9 @@ class Dataset(ABC):
     def shape(self) -> tuple[int, int]:
         """(size, channels) of what a diffusion model sees, without reading the images where that is possible."""
 
+    def bytes_here(self) -> int | None:
+        """What ``load`` reads on this machine; None where it may have to fetch, or to compute, something first."""
+        return 0 if self.is_embedded else None
+
 
 DATA: Registry[Dataset] = Registry("data set", folders=("trainers.data",))

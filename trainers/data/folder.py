@@ -45,6 +45,11 @@ class Folder(Dataset):
 
         return shape_in(self._folder, self._reading())
 
+    def bytes_here(self) -> int | None:
+        from trainers.data._folder_size import bytes_in
+
+        return bytes_in(self.path)
+
     def load(self) -> Images:
         from trainers.data._read import images_in
 

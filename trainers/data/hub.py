@@ -45,6 +45,11 @@ class Hub(Dataset):
             return self.image_size, self.channels
         return self._files().shape()
 
+    def bytes_here(self) -> int | None:
+        from trainers.data._folder_size import bytes_in
+
+        return bytes_in(self.path)
+
     def load(self) -> Images:
         from dataclasses import replace
 

@@ -67,6 +67,13 @@ class Latent(Dataset):
         self._check_size(size, plan.factor)
         return size // plan.factor, plan.channels
 
+    def bytes_here(self) -> int | None:
+        from trainers.data._folder_size import bytes_in
+
+        # A small autoencoder would have to be trained first.
+        is_made = not isinstance(self.autoencoder, SmallAutoencoder) and bytes_in(self.autoencoder) is not None
+        return self.of.bytes_here() if is_made else None
+
     def load(self) -> Images:
         """The images with their latents; these, and the weights of a small autoencoder, are made once and cached."""
         import torch

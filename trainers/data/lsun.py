@@ -33,6 +33,11 @@ class _Lsun(Dataset):
     def shape(self) -> tuple[int, int]:
         return self.image_size, 3
 
+    def bytes_here(self) -> int | None:
+        from trainers.data._folder_size import bytes_in
+
+        return bytes_in(self.path)
+
     def load(self) -> Images:
         from trainers.data._decoding import Fit
         from trainers.data._hub_files import known_images
