@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from search.study import Study
 
 _OBJECT_STORE_MB = 256
+_NODE_DIED = "its node has died"
+"""As Ray says it of an actor; it has no error of its own for that."""
 
 # Read by Ray when it is imported.
 os.environ.update(
@@ -220,7 +222,7 @@ def _lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
         return {"failed": reason, "kind": kind_of(loss.cause)}
     if isinstance(loss, OutOfMemoryError):
         return {"failed": "Ray ended its worker, since the machine ran out of memory", "kind": "out_of_memory"}
-    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and "node" in str(loss).lower()):
+    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _NODE_DIED in str(loss)):
         return {"failed": reason, "kind": "lost_node"}
     return {"failed": reason, "kind": "lost_worker"}
 
