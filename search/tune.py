@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,6 +290,14 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
     else:
         # "local": a cluster that someone else has started on this machine is neither joined nor stumbled over.
         ray.init("local", num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
+        _hide_token()
+
+
+def _hide_token() -> None:
+    """Whoever can read the token may run code as this user; Ray leaves it readable to all."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    with suppress(OSError):
+        token.chmod(0o600)
 
 
 def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: int) -> None:

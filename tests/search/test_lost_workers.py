@@ -125,6 +125,8 @@ def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end
         tune.stop()
     assert [(number, kind) for number, kind, _ in study.failed] == [(0, "lost_worker"), (1, "timeout")]
     assert study.failed[1][2] == "it took too long"
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    assert not token.exists() or token.stat().st_mode & 0o077 == 0
     assert study.reported == [(0, 100), (1, 100), (2, 100), (2, 300)]
 
 
