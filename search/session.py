@@ -223,6 +223,7 @@ class Session:
         from search.searching import Searching
         from search.study import Study
         from search.workers import worker_count
+        from trainers.provenance import device_name
 
         searching = Searching(
             space=self.space,
@@ -238,6 +239,7 @@ class Session:
         self._keep_space()
         study = Study(self.folder, self.space, foresight, teacher, lease=lease)
         self._adopt(study)
+        self._warn_of_changes(study, device_name(shop.device, threads=self.space.resources.cpu))
         if self.by_hand:
             self._say(by_hand.queue(study, self.by_hand))
         expected = self._expected_trial_seconds(foresight, seen)
@@ -276,6 +278,18 @@ class Session:
                 f"{self.folder} cannot be written: {found[0]}. What is measured until here is kept.\n"
                 f"{found[1]}, then go on with:\n  {self._resume_command()}"
             ) from None
+
+    def _warn_of_changes(self, study: Study, device: str) -> None:
+        """Trials of other versions or devices stand in one table with those to come, and may measure otherwise."""
+        from trainers.provenance import changes, versions
+
+        measured = [record for record in study.records() if record.versions]
+        if measured:
+            last = max(measured, key=lambda record: record.number)
+            found = changes({**last.versions, "device": last.device}, {**versions(), "device": device})
+            if found:
+                said = "; ".join(found)
+                self._say(f"warning: trial {last.number} ran elsewhere, and what follows may differ from it: {said}")
 
     def _paused(self, streak: Streak) -> str:
         return (

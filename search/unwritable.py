@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.storage_url import hidden
+
 _FULL = "there is no space left"
 _READ_ONLY = "it has become read-only"
 _FAILS = "its disk takes no more"
@@ -41,7 +45,12 @@ def why_and_advice(error: BaseException) -> tuple[str, str] | None:
         why = why or next((found for words, found in _WORDS.items() if words in str(each)), None)
         if why is not None:
             return why, _ADVICE[why]
-    return None
+    failed = next((each for each in _chain(error) if isinstance(each, SQLAlchemyError)), None)
+    return None if failed is None else (f"its database fails ({_first_line(failed)})", "Put that right")
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    return hidden(str(getattr(error, "orig", None) or error).strip().partition("\n")[0])
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

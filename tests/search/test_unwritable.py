@@ -7,6 +7,7 @@ import sqlite3
 
 import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from search.unwritable import why_and_advice
 
@@ -30,6 +31,14 @@ def test_the_cause_is_found_through_optuna(error: Exception, words: str) -> None
     except optuna.exceptions.StorageInternalError as raised:
         found = why_and_advice(raised)
     assert found is not None and words in found[0]
+
+
+def test_any_other_fault_of_the_database_is_one_line_without_a_password() -> None:
+    gone = OperationalError("SELECT 1", {}, Exception("no answer from postgresql://me:s3cret@host/studies\nhint"))
+    assert why_and_advice(gone) == (
+        "its database fails (no answer from postgresql://me@host/studies)",
+        "Put that right",
+    )
 
 
 def test_other_errors_are_not_explained_away() -> None:
