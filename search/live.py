@@ -105,7 +105,7 @@ class Tally:
         self.views = self.study.write_views()
         self.counts = Counter(trial.state for trial in self.views.trials)
         took = time.monotonic() - begun
-        # Views of thousands of trials take seconds to write: after each trial they would be most of what the driver does.
+        # Views of thousands of trials take seconds to write: after each trial that would be most of the driver's work.
         self._next_views = begun + took * (_SHARE_OF_VIEWS if took > _LONG_SECONDS else 0)
         if time.monotonic() - self._last_page > _SECONDS_BETWEEN_PAGES:
             from search.report.page import write_report
