@@ -145,8 +145,8 @@ def check_gpus(space: Space, *, address: str | None) -> None:
 
     if address and space.resources.gpu and not torch.cuda.is_available():
         raise UserError(
-            f"resources.gpu: trials ask for {space.resources.gpu:g} GPU each, and this machine has none. The teacher is "
-            "trained and timed here: run this on a machine of the cluster with the workers' kind of GPU."
+            f"resources.gpu: trials ask for {space.resources.gpu:g} GPU each, and this machine has none. The teacher "
+            "is trained and timed here: run this on a machine of the cluster with the workers' kind of GPU."
         )
     if not address and space.resources.gpu > torch.cuda.device_count():
         raise UserError(
