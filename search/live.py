@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from trainers.run import Progress
 
 _SECONDS_BETWEEN_PAGES = 30.0
+_LONG_SECONDS = 0.5
+_SHARE_OF_VIEWS = 20
+"""Views that take longer to write than that are written so seldom that they take one part in that many of the time."""
 _LATEST = 4
 """Events that stay in sight on a terminal."""
 
@@ -38,7 +41,8 @@ class Tally:
     """Counts, what runs and time left; told by whoever drives the jobs.
 
     Args:
-        study: Its views are written after each trial that ends or comes to wait, its report now and then.
+        study: Its views are written after each trial that ends or comes to wait, as long as that is quick; its report
+            now and then.
         workers: Jobs at a time.
         expected_seconds: Of a full training, before any part of one has ended.
     """
@@ -52,6 +56,7 @@ class Tally:
         self._trained_seconds = self._trained_images = 0.0
         self._is_confirming = False
         self._last_page = time.monotonic()
+        self._next_views = 0.0
         self._look()
 
     def start(self, job: Job) -> None:
@@ -94,9 +99,15 @@ class Tally:
 
     def _look(self) -> None:
         """Read the database once; the picture, drawn twice a second by another thread, never does."""
+        self._left = self.study.left()
+        begun = time.monotonic()
+        if begun < self._next_views:
+            return
         self.views = self.study.write_views()
         self.counts = Counter(trial.state for trial in self.views.trials)
-        self._left = self.study.left()
+        took = time.monotonic() - begun
+        # Views of thousands of trials take seconds to write: after each trial that would be most of the driver's work.
+        self._next_views = begun + took * (_SHARE_OF_VIEWS if took > _LONG_SECONDS else 0)
         if time.monotonic() - self._last_page > _SECONDS_BETWEEN_PAGES:
             from search.report.page import write_report
 

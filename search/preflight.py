@@ -138,13 +138,18 @@ def check_cores(space: Space, *, address: str | None) -> None:
 
 
 def check_gpus(space: Space, *, address: str | None) -> None:
-    """Enough GPUs for one trial, unless a cluster provides them.
+    """Enough GPUs for one trial; where a cluster provides them, one for the teacher, whose times are measured here.
 
     Raises:
-        UserError: when this machine has fewer than a trial asks for.
+        UserError: when this machine has fewer than that.
     """
     import torch
 
+    if address and space.resources.gpu and not torch.cuda.is_available():
+        raise UserError(
+            f"resources.gpu: trials ask for {space.resources.gpu:g} GPU each, and this machine has none. The teacher "
+            "is trained and timed here: run this on a machine of the cluster with the workers' kind of GPU."
+        )
     if not address and space.resources.gpu > torch.cuda.device_count():
         raise UserError(
             f"resources.gpu: a trial asks for {space.resources.gpu:g} GPU, "

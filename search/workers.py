@@ -22,4 +22,13 @@ def worker_count(asked: int | None, resources: Resources, *, address: str | None
         return max(1, cores)
     import torch
 
-    return max(1, min(cores, int(torch.cuda.device_count() / resources.gpu)))
+    return max(1, min(cores, trials_on(torch.cuda.device_count(), resources.gpu)))
+
+
+def trials_on(devices: int, gpu: float) -> int:
+    """How many trials that take ``gpu`` each fit on so many devices; a share of a trial never lies on two.
+
+    >>> trials_on(2, 0.5), trials_on(2, 0.4), trials_on(5, 2)
+    (4, 4, 2)
+    """
+    return devices * int(1 / gpu + 1e-9) if gpu < 1 else int(devices / gpu)

@@ -12,11 +12,15 @@ from objectives.device_model import calibrated
 from search.devices import timed_by, warning
 from search.job import Job
 from search.known import Foresight
+from search.preflight import check_gpus
 from search.preparation import planned_teacher
 from search.space import Space
 from search.study import Study
+from search.workers import worker_count
 from tests.search.told_space import TOLD
 from trainers.cache import Cache
+from trainers.errors import UserError
+from trainers.resources import Resources
 
 HERE, THERE = "cuda: L4", "cuda: T4"
 OBJECTIVES = "objectives=[{fid: {extractor: labels}}, size_mb, latency_ms]"
@@ -93,3 +97,23 @@ def test_a_second_time_of_another_device_does_not_count(study: Study) -> None:
 def test_only_times_belong_to_a_device(study: Study) -> None:
     assert timed_by(study.teacher, study.space.named_objectives) == {"latency_ms": HERE}
     assert timed_by({"values": {}}, study.space.named_objectives) == {}
+
+
+# GPUs
+
+
+@pytest.mark.parametrize(("gpu", "count"), [(1, 4), (0.5, 8), (0.4, 8), (0.3, 12), (2, 2), (3, 1)])
+def test_as_many_trials_as_fit_on_the_devices(monkeypatch: pytest.MonkeyPatch, gpu: float, count: int) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert worker_count(None, Resources(gpu=gpu), address=None) == count
+
+
+def test_the_driver_needs_the_device_that_its_workers_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "told.yaml").write_text(f"{TOLD}resources: {{gpu: 0.5}}\n")
+    space = Space.read(tmp_path / "told.yaml")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"trials ask for 0.5 GPU each, and this machine has none. The teacher is"):
+        check_gpus(space, address="auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    check_gpus(space, address="auto")
