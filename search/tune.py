@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from search.study import Study
 
 _OBJECT_STORE_MB = 256
+_NODE_DIED = "its node has died"
+"""As Ray says it of an actor; it has no error of its own for that."""
 
 # Read by Ray when it is imported.
 os.environ.update(
@@ -58,6 +60,7 @@ from ray.exceptions import (  # noqa: E402
     RayError,
     RayTaskError,
 )
+from ray.tune.execution.tune_controller import TuneController  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 
@@ -157,7 +160,7 @@ class _StudySearcher(Searcher):
         #: Why the run has to end.
         self.error: Exception | None = None
         #: Why the worker was lost that Tune is about to name.
-        self.loss: Exception | None = None
+        self.loss: BaseException | None = None
 
     def suggest(self, trial_id: str) -> Any:
         # Tune asks all the time; the answer changes only when something has ended.
@@ -210,7 +213,7 @@ class _StudySearcher(Searcher):
         """Nothing to save: the study is the state."""
 
 
-def _lost(folder: Path, loss: Exception | None) -> dict[str, str]:
+def _lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
     """How a trial ended whose worker is gone: as its watchdog said, or as Ray does."""
     left = take_marker(folder)
     if left is not None:
@@ -221,7 +224,7 @@ def _lost(folder: Path, loss: Exception | None) -> dict[str, str]:
         return {"failed": reason, "kind": kind_of(loss.cause)}
     if isinstance(loss, OutOfMemoryError):
         return {"failed": "Ray ended its worker, since the machine ran out of memory", "kind": "out_of_memory"}
-    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and "node" in str(loss).lower()):
+    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _NODE_DIED in str(loss)):
         return {"failed": reason, "kind": "lost_node"}
     return {"failed": reason, "kind": "lost_worker"}
 
@@ -243,25 +246,28 @@ class _Ending(tune.Stopper):
 def _losses_told(searcher: _StudySearcher) -> Iterator[None]:
     """Within it, every loss of a worker is one lost trial, and the searcher knows why.
 
-    Tune ends the whole study with a RuntimeError where Ray's memory monitor ends one worker: it knows of actors that
-    died and of tasks that failed, and takes an OutOfMemoryError for neither.
+    Tune ends the whole study with a RuntimeError where Ray's memory monitor ends a worker in the midst of a task: it
+    knows of actors that died and of tasks that failed, and takes an OutOfMemoryError for neither. And it tells its
+    searchers that a trial failed, not why.
     """
-    failed = RayActorManager._actor_task_failed
+    task_failed, trial_failed = RayActorManager._actor_task_failed, TuneController._process_trial_failure
 
-    def told(manager: RayActorManager, task: Any, exception: Exception) -> None:
-        searcher.loss = exception
+    def known(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
-            exception = ActorDiedError()
-        try:
-            failed(manager, task, exception)
-        finally:
-            searcher.loss = None
+            died = ActorDiedError()
+            died.__cause__ = exception
+            exception = died
+        task_failed(manager, tracked_actor_task, exception)
 
-    RayActorManager._actor_task_failed = told
+    def told(controller: TuneController, trial: Any, exception: Exception) -> None:
+        searcher.loss = exception.__cause__ or exception
+        trial_failed(controller, trial, exception)
+
+    RayActorManager._actor_task_failed, TuneController._process_trial_failure = known, told
     try:
         yield
     finally:
-        RayActorManager._actor_task_failed = failed
+        RayActorManager._actor_task_failed, TuneController._process_trial_failure = task_failed, trial_failed
 
 
 def start(*, address: str | None, cpus: int, gpus: int) -> None:
@@ -285,10 +291,19 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
                 "Start one with `ray start --head`, or leave --address out to run on this machine alone."
             ) from None
     else:
-        ray.init(num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
+        # "local": a cluster that someone else has started on this machine is neither joined nor stumbled over.
+        ray.init("local", num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
+        _hide_token()
     if threading.current_thread() is threading.main_thread():
         # Ray's own leaves without a word; ours says how to go on.
         signal.signal(signal.SIGTERM, asked_to_end)
+
+
+def _hide_token() -> None:
+    """Whoever can read the token may run code as this user; Ray leaves it readable to all."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    with suppress(OSError):
+        token.chmod(0o600)
 
 
 def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: int) -> None:

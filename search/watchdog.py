@@ -108,7 +108,8 @@ class Watchdog:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         if self._end is not None and not self._is_over.is_set():
-            raise self._end
+            # A new one each time: the handler outlives the trial, and must not hold all that the trial had.
+            raise TrialEndError(self._end.kind, self._end.reason)
 
 
 def leave_marker(folder: Path, end: TrialEndError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,6 +37,20 @@ def device_name(device: torch.device, *, threads: int | None = None) -> str:
         return f"cuda: {torch.cuda.get_device_name(device)}"
     threads = threads or torch.get_num_threads()
     return f"{device.type}: {_processor()} ({threads} thread{'' if threads == 1 else 's'})"
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs between two machines or days, one line each.
+
+    >>> changes({"torch": "2.13", "ray": "2.60"}, {"torch": "2.14", "ray": "2.60", "optuna": "5.0"})
+    ['torch 2.13, now 2.14', 'optuna none, now 5.0']
+    """
+    names = dict.fromkeys([*before, *now])
+    return [
+        f"{name} {before.get(name, 'none')}, now {now.get(name, 'none')}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _processor() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from objectives.device_model import calibrated
 from objectives.fid import Fid
+from search import watchdog
 from search.drive import plan_of, search_here
 from search.evaluate import TrialPlan, Workshop, confirm, train
 from search.job import Job
@@ -132,6 +134,48 @@ def test_a_study_trains_no_image_twice(open_study, shop: Workshop, trained: Coun
         assert ("model.safetensors" in trial_files(study, record)) == (record.state == "complete")
 
 
+def test_the_same_seed_gives_the_same_study_digit_for_digit(open_study, shop: Workshop) -> None:
+    first, second = (open_study("budget.trials=1", name=name) for name in ("first", "second"))
+    for study in (first, second):
+        search_here(study, shop, Watch())
+    assert results(first) == results(second) and len(results(first)) > 1
+    trials = [record.path for record in first.records() if record.state == "complete"]
+    assert trials
+    for path in trials:
+        models = [files.load(study.folder / path) for study in (first, second)]
+        assert models[0].fingerprint() == models[1].fingerprint()
+
+
+def test_a_trial_that_hangs_is_ended(open_study, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study("budget.trials=1", "budget.images=128", "limits_per_trial.minutes=0.01")
+    monkeypatch.setattr(_loop, "_batch", lambda *_: time.sleep(3_600))
+    search_here(study, shop, Watch())
+    (record,) = study.records()
+    assert (record.state, record.kind) == ("failed", "timeout") and study.is_finished()
+
+
+def test_a_trial_that_takes_too_much_memory_is_ended_and_tried_again(
+    open_study, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.01)
+    most = f"limits_per_trial.memory_gb={watchdog._memory_gb() + 0.6}"
+    study = open_study("budget.trials=1", "confirm=0", "budget.images=128", most)
+    batch = _loop._batch
+
+    def greedy(*arguments: Any) -> Any:
+        held: list[torch.Tensor] = []
+        while study.streak.kind is None and len(held) < 100:
+            held.append(torch.ones(10_000_000))
+            time.sleep(0.02)
+        return batch(*arguments)
+
+    monkeypatch.setattr(_loop, "_batch", greedy)
+    search_here(study, shop, Watch())
+    lost, again = study.records()
+    assert (lost.state, lost.kind, again.state) == ("failed", "out_of_memory", "complete")
+    assert lost.candidate == again.candidate and study.is_finished()
+
+
 def test_interrupted_after_every_result_it_comes_to_the_same(
     open_study, shop: Workshop, trained: Counter[tuple[int, int]]
 ) -> None:
@@ -184,6 +228,7 @@ def test_a_trial_that_fails_ends_as_one_failure_with_a_reason(
     (record,) = study.records()
     assert (record.state, record.images, study.is_finished()) == ("failed", 128, True)
     assert record.reason is not None and record.reason.startswith("FloatingPointError: ")
+    assert record.kind == "diverged"
     assert trial_files(study, record) == {"log.txt"}
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainers.distillation import _loop
 from trainers.distillation._loop import Batch, trained
+from trainers.distillation._precision import Precision
+from trainers.distillation._training import denoising_loss
 from trainers.distillation.finetune import Finetune
 from trainers.models import files
 from trainers.models.building import assembled
@@ -41,6 +44,37 @@ def test_a_resumed_training_matches_an_unbroken_one(run: Run, tmp_path: Path, th
         state = load_state(tmp_path)
     resumed = Recipe.parse(RECIPE).run(run.up_to(256, state))
     assert same(resumed, unbroken)
+
+
+@pytest.mark.parametrize("micro_batches", [2, 3])
+def test_a_batch_in_parts_trains_as_the_whole_one(run: Run, micro_batches: int) -> None:
+    recipe = Recipe.parse(RECIPE[:2])
+
+    def trained_in(parts: int) -> DiffusionModel:
+        return recipe.run(replace(run, micro_batches=parts))
+
+    whole, apart = trained_in(1), trained_in(micro_batches)
+    states = (whole.net.state_dict(), apart.net.state_dict())
+    assert whole.spec == apart.spec and not same(whole, apart)
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole_one(run: Run) -> None:
+    """Also of a batch that does not divide evenly."""
+
+    def gradients(parts: int) -> list[torch.Tensor]:
+        net, stage = run.teacher.copy_of_net(), Finetune(batch=17)
+        whole = replace(run, micro_batches=parts)
+        batch = _loop._batch(run.teacher, whole, 0, stage, _loop._uniform(run.teacher.spec))
+        loss, precision = denoising_loss(run.teacher.spec, stage), Precision("fp32", run.device)
+        shares = list(_loop._shares(loss, net, batch, whole, stage, precision))
+        assert len(shares) == parts
+        torch.stack(shares).sum().backward()
+        return [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+
+    for whole, apart in zip(gradients(1), gradients(3), strict=True):
+        torch.testing.assert_close(apart, whole, rtol=1e-4, atol=1e-6)
 
 
 def unbroken_and_resumed(recipe: Recipe, run: Run, folder: Path) -> tuple[DiffusionModel, DiffusionModel]:

@@ -1,0 +1,149 @@
+"""Workers that die under their trials, for real: the study goes on, and each trial that is lost says how."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from objectives.fid import Fid
+from search.ends import TrialEndError
+from search.evaluate import Workshop
+from search.job import Job
+from search.record import Record
+from search.watchdog import TrialLimits, leave_marker
+from trainers.cache import Cache
+from trainers.data.dataset import Images
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.resources import Resources
+
+RUNGS = (100, 300)
+
+
+class ToldStudy:
+    """As much of a study as Tune needs: jobs of two rungs that train nothing, and what it is told of them."""
+
+    def __init__(self, folder: Path, *, jobs: int) -> None:
+        self.folder = folder
+        self.space = SimpleNamespace(
+            sampler=SimpleNamespace(seed=0),
+            confirm=0,
+            limits_per_trial=TrialLimits(),
+            filled=lambda candidate: [],
+            budget=SimpleNamespace(rungs=RUNGS),
+            resources=Resources(),
+        )
+        self.jobs = [Job(number=number, candidate={}, last_rung=1) for number in range(jobs)]
+        self.failed: list[tuple[int, str, str]] = []
+        self.reported: list[tuple[int, int]] = []
+
+    def next(self) -> Job | None:
+        return self.jobs.pop(0) if self.jobs else None
+
+    def trial_path(self, number: int) -> str:
+        return f"trials/{number}"
+
+    def fail(self, number: int, reason: str, kind: str) -> Record:
+        self.failed.append((number, kind, reason))
+        return Record(number=number, state="failed")
+
+    def report(self, number: int, result: dict[str, Any]) -> Record:
+        if number == 3:
+            raise OSError(28, "No space left on device")
+        self.reported.append((number, result["images"]))
+        return Record(number=number, state="complete" if result["images"] == RUNGS[-1] else "stopped")
+
+
+class Killer:
+    """Kills the worker of trials 0 and 1 after their first rung; that of trial 1 has said why it is to end."""
+
+    def __init__(self, study: ToldStudy) -> None:
+        self._study = study
+
+    def started(self, job: Job) -> None:
+        """Nothing to do."""
+
+    def progressed(self, number: int, progress: object) -> None:
+        """Nothing to do."""
+
+    def reported(self, job: Job, record: Record) -> None:
+        if job.number == 1:
+            folder = self._study.folder / self._study.trial_path(1)
+            leave_marker(folder, TrialEndError("timeout", "it took too long"))
+        if job.number < 2:
+            (worker,) = workers()
+            os.kill(worker, signal.SIGKILL)
+
+    def ended(self, record: Record) -> None:
+        """Nothing to do."""
+
+    def confirmed(self, record: Record) -> None:
+        """Nothing to do."""
+
+
+def workers() -> list[int]:
+    """Processes of this test's own Ray that carry out trials."""
+    raylets = {process for process in processes() if parent(process) == os.getpid()}
+    mine = (process for process in processes() if parent(process) in raylets)
+    return [process for process in mine if "_Worker" in Path(f"/proc/{process}/cmdline").read_text()]
+
+
+def processes() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def parent(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+@pytest.fixture
+def shop(tiny: DiffusionModel, digits: Images, cache: Cache) -> Workshop:
+    return Workshop(tiny, digits, (Fid(samples=40, extractor="labels"),), cache, torch.device("cpu"))
+
+
+def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    from search import tune
+
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    study = ToldStudy(tmp_path, jobs=4)
+    tune.start(address=None, cpus=1, gpus=0)
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            tune.search_on_ray(study, shop, Killer(study), workers=1)  # type: ignore[arg-type]
+    finally:
+        tune.stop()
+    assert [(number, kind) for number, kind, _ in study.failed] == [(0, "lost_worker"), (1, "timeout")]
+    assert study.failed[1][2] == "it took too long"
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    assert not token.exists() or token.stat().st_mode & 0o077 == 0
+    assert study.reported == [(0, 100), (1, 100), (2, 100), (2, 300)]
+
+
+@pytest.mark.slow
+def test_what_ray_s_memory_monitor_ends_is_out_of_memory(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    from search import tune
+
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    # Whatever runs is too much.
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "50")
+    study = ToldStudy(tmp_path, jobs=2)
+    tune.start(address=None, cpus=1, gpus=0)
+    try:
+        tune.search_on_ray(study, shop, Killer(study), workers=1)  # type: ignore[arg-type]
+    finally:
+        tune.stop()
+    assert [(number, kind) for number, kind, _ in study.failed] == [(0, "out_of_memory"), (1, "out_of_memory")]
