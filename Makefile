@@ -13,7 +13,7 @@ run: setup
 test: setup check
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
 
-# Every fault, for real: about ... minutes. FAULTS_KILLS=200 kills the driver that often.
+# Every fault, for real: one after the other. FAULTS_KILLS=200 kills the driver that often.
 faults: setup
 	.venv/bin/python -m tests.faults.table --out studies/faults/table.md
 

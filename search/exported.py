@@ -28,8 +28,10 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
     """Write ``trial`` of a study into the new folder ``out``, which then needs nothing of the study.
 
     Raises:
-        UserError: when the folder exists, or the trial's files are gone.
+        UserError: when the folder exists, or the trial's files are gone or damaged.
     """
+    from trainers.models import files
+
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists already. Give another --out, or remove it.")
     sources = {name: views.file(trial.path, name) for name in _COPIED}
@@ -40,6 +42,9 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
             f"trial {trial.number} cannot be exported: {views.folder / trial.path} has no {missing or 'teacher'}. "
             "Choose another trial."
         )
+    for model in (views.folder / trial.path, teacher):
+        # A damaged file would be found only where it is used, and there by somebody else.
+        files.load(model)
     space = Space.read(views.space_file)
     # Before anything is made: that the candidate is one of the space, and that its figures can be read.
     space.fill(trial.candidate)

@@ -85,11 +85,6 @@ class Session:
         except KeyboardInterrupt:
             self._say(f"\ninterrupted; what is measured is kept. Go on with:\n  {self._resume_command()}")
             return INTERRUPTED
-        except UserError:
-            raise
-        except Exception as error:
-            self._say_if_unwritable(error)
-            raise
 
     # Dry run
 
@@ -186,6 +181,9 @@ class Session:
     # Search
 
     def _search(self) -> int:
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
         from search import preflight, preparation
         from search._database import check_storage, engine_of
         from search.checkpoints import check_reachable
@@ -212,6 +210,10 @@ class Session:
         except StudyHeldError as error:
             sys.stderr.write(f"{error}\n")
             return HELD
+        except (OSError, SQLAlchemyError, StorageInternalError) as error:
+            # The disk is full, or the database locked, read-only or away: no fault of the study's.
+            sys.stderr.write(self._stopped(error))
+            return PAUSED
 
     def _search_holding(self, foresight: Foresight, seen: Survey, images: Images, lease: Lease) -> int:
         from search import by_hand, preflight
@@ -269,16 +271,6 @@ class Session:
             said = ", ".join(f"{count} {words[fate]}" for fate, count in orphans.items())
             self._say(f"{orphans.total()} trials of an earlier run had not ended: {said}")
 
-    def _say_if_unwritable(self, error: Exception) -> None:
-        from search.unwritable import why_and_advice
-
-        found = why_and_advice(error)
-        if found is not None:
-            raise UserError(
-                f"{self.folder} cannot be written: {found[0]}. What is measured until here is kept.\n"
-                f"{found[1]}, then go on with:\n  {self._resume_command()}"
-            ) from None
-
     def _warn_of_changes(self, study: Study, device: str) -> None:
         """Trials of other versions or devices stand in one table with those to come, and may measure otherwise."""
         from trainers.provenance import changes, versions
@@ -290,6 +282,13 @@ class Session:
             if found:
                 said = "; ".join(found)
                 self._say(f"warning: trial {last.number} ran elsewhere, and what follows may differ from it: {said}")
+
+    def _stopped(self, error: Exception) -> str:
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        return (
+            f"stopped: {self.folder} could not be written or read ({str(cause).splitlines()[0]}). What was measured "
+            f"until then is kept.\nWhen the cause is put right, go on with:\n  {self._resume_command()}\n"
+        )
 
     def _paused(self, streak: Streak) -> str:
         return (

@@ -1,7 +1,7 @@
 """How every command line starts and ends: parsing with cyclopts, one message for bad input, the exit codes.
 
-0 done, 1 a fault of the program, 2 bad input or a place that cannot be written, 3 the study is held by another driver,
-4 it is paused since too many trials failed alike, 130 interrupted.
+0 done, 1 a fault of the program, 2 bad input, 3 the study is held by another driver, 4 it is paused or stopped by
+something to be put right first, 130 interrupted.
 """
 
 import signal

@@ -98,9 +98,9 @@ def hang(*, trial: int, seconds: float = 600.0) -> None:
 
 def memory(*, trial: int, megabytes: int) -> None:
     """Training this trial holds so much memory, and takes its time over it."""
-    held: list[bytearray] = []
 
     def act() -> None:
+        held: list[bytearray] = []
         for _ in range(megabytes // 50):
             held.append(bytearray(os.urandom(1 << 10) * (50 << 10)))
             time.sleep(0.05)

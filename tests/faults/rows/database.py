@@ -18,7 +18,7 @@ def locked_for_a_while(place: Path, reduced: bool) -> Result:
     """Another process holds the write lock for some seconds."""
     home = make_home(place)
     driver = Driver.start(home)
-    driver.wait_until(lambda: has_begun(driver))
+    driver.wait_until(lambda: bool(acknowledged(database(home))))
     with closing(sqlite3.connect(database(home), timeout=30)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         before = acknowledged(database(home))
@@ -37,11 +37,11 @@ def locked_for_good(place: Path, reduced: bool) -> Result:
         connection.execute("BEGIN IMMEDIATE")
         before = acknowledged(database(home))
         code = driver.wait()
-    assert code == 2 and not has_traceback(driver), driver.said[-3000:]
+    assert code == 4 and not has_traceback(driver), driver.said[-3000:]
     assert "locked" in driver.said and "python -m search.run" in driver.said, driver.said
     again, seconds = continued(home)
     assert again.process.exitcode == 0, again.said
-    return judged(home, before, in_flight=1, outcome="exit 2: what to do", seconds=[seconds])
+    return judged(home, before, in_flight=1, outcome="exit 4: why, and how to go on", seconds=[seconds])
 
 
 def two_drivers(place: Path, reduced: bool) -> Result:

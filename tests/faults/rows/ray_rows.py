@@ -88,7 +88,6 @@ def worker_killed(place: Path, reduced: bool) -> Result:
     driver = OnRay(home, faults={"killed": {"trial": 1, "once": str(place / "struck")}})
     code = driver.wait()
     assert code == 0 and (place / "struck").exists(), f"exit {code}: {driver.said[-3000:]}"
-    assert "Traceback" not in driver.said, driver.said[-3000:]
     return judged(home, acknowledged(database(home)), in_flight=1, outcome="the study goes on and ends")
 
 
