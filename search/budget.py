@@ -101,7 +101,7 @@ class HalvingOptions:
 
     Args:
         keep: The part of a rung's trials that goes on; None lets it follow from how well the rung foretells the end.
-        least_kept: The part that goes on where a rung foretells it well.
+        least_kept: The part that goes on where a rung foretells it well; budget_ei needs it for its first trials only.
         rule: Who goes on: the largest expected ``gain``, or the first by non-dominated ``sort``.
     """
 
