@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from trainers.run import Progress
 
 _SECONDS_BETWEEN_PAGES = 30.0
-_LONG_SECONDS = 0.5
+_MANY_TRIALS = 1_000
 _SHARE_OF_VIEWS = 20
-"""Views that take longer to write than that are written so seldom that they take one part in that many of the time."""
+"""Views of more trials than that are written so seldom that they take one part in that many of the time."""
 _LATEST = 4
 """Events that stay in sight on a terminal."""
 
@@ -106,8 +106,8 @@ class Tally:
         self.views = self.study.write_views()
         self.counts = Counter(trial.state for trial in self.views.trials)
         took = time.monotonic() - begun
-        # Views of thousands of trials take seconds to write: after each trial that would be most of the driver's work.
-        self._next_views = begun + took * (_SHARE_OF_VIEWS if took > _LONG_SECONDS else 0)
+        # They take seconds to write: after each trial that would be most of the driver's work.
+        self._next_views = begun + took * (_SHARE_OF_VIEWS if len(self.views.trials) > _MANY_TRIALS else 0)
         if time.monotonic() - self._last_page > _SECONDS_BETWEEN_PAGES:
             from search.report.page import write_report
 

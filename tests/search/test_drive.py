@@ -135,7 +135,7 @@ def test_a_study_trains_no_image_twice(open_study, shop: Workshop, trained: Coun
 
 
 def test_the_same_seed_gives_the_same_study_digit_for_digit(open_study, shop: Workshop) -> None:
-    first, second = (open_study("budget.trials=1", name=name) for name in ("first", "second"))
+    first, second = (open_study("budget.trials=2", name=name) for name in ("first", "second"))
     for study in (first, second):
         search_here(study, shop, Watch())
     assert results(first) == results(second) and len(results(first)) > 1
