@@ -42,9 +42,6 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
             f"trial {trial.number} cannot be exported: {views.folder / trial.path} has no {missing or 'teacher'}. "
             "Choose another trial."
         )
-    for model in (views.folder / trial.path, teacher):
-        # A damaged file would be found only where it is used, and there by somebody else.
-        files.load(model)
     space = Space.read(views.space_file)
     # Before anything is made: that the candidate is one of the space, and that its figures can be read.
     space.fill(trial.candidate)
@@ -55,6 +52,13 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
         out.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {out} ({error.strerror}). Give another --out.") from None
+    try:
+        # A damaged file would be found only where it is used, and there by somebody else.
+        for model in (views.folder / trial.path, teacher):
+            files.load(model)
+    except UserError:
+        out.rmdir()
+        raise
     for name, source in sources.items():
         if source is not None:
             shutil.copyfile(source, out / name)

@@ -420,11 +420,17 @@ def test_exports_that_cannot_be_written(place, refused):
     (place / "taken").mkdir()
     assert "taken exists already. Give another --out" in refused("search.export", "study", "--knee", "--out", "taken")
     for record in (json.loads(line) for line in (study / "trials.jsonl").read_text().splitlines()):
-        for name in ("model.safetensors", "measurements.json"):
-            (study / record["path"]).mkdir(parents=True, exist_ok=True)
-            (study / record["path"] / name).write_text("")
+        (study / record["path"]).mkdir(parents=True, exist_ok=True)
+        (study / record["path"] / "model.safetensors").write_text("")
+        (study / record["path"] / "measurements.json").write_text("{}" if record["number"] else "{")
     (study / "teacher" / "model.safetensors").write_text("")
     (study / "space.yaml").write_text(written())
+    foreign = refused("search.export", "study", "--knee", "--out", "out")
+    assert foreign.startswith("the candidate has 10 mistakes:\n  prune.ratio: is missing.")
+    space = (ROOT / "spaces" / "pruning_ratios.yaml").read_text()
+    (study / "space.yaml").write_text(space.replace("output: {float: [0.0, 2.0]}", "output: 1.0"))
+    message = refused("search.export", "study", "--trial", "0", "--out", "out")
+    assert message == "study/trials/0000/measurements.json is damaged. Choose another trial."
     (place / "file").write_text("")
     message = refused("search.export", "study", "--knee", "--out", "file/out")
     assert message == "cannot make the folder file/out (Not a directory). Give another --out."
