@@ -23,6 +23,7 @@ torch.set_num_threads(1)
 _PROCESSES = ("end_to_end", "faults")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What goes to one process when several run: whole files, and all that starts Ray or kills processes."""
     for item in items:
