@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Region = Literal["middle", "end"]
 # Far beyond any network for images: what is larger comes from a slip or from a stranger's file, and is refused before
 # a machine's memory or hours go into building it.
-Width = Annotated[int, Field(ge=1, le=65_536)]
+Width = Annotated[int, Field(ge=1, le=8_192)]
 Layers = Annotated[int, Field(ge=1, le=64)]
 _Side = Annotated[int, Field(ge=1, le=8_192)]
 MOST_LEVELS = 12
