@@ -10,7 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field
 
 from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, is_study, no_study
 from search._view_content import check_front, check_inside, check_record, content_of
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+
+
+def _not_negative(error: float) -> float:
+    if error < 0:  # NaN says that it is not known
+        raise ValueError(f"a standard error is at least 0, got {error}")
+    return error
+
+
+_Seconds = Annotated[float, Field(ge=0, le=1e12)]
+_Error = Annotated[float, AfterValidator(_not_negative)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +59,7 @@ class PointView:
 
     trial: int
     values: dict[str, float]
-    stderr: dict[str, float | None] = field(default_factory=dict)
+    stderr: dict[str, _Error | None] = field(default_factory=dict)
     confirmed: bool = False
     first: dict[str, float | None] = field(default_factory=dict)
     tied: list[int] = field(default_factory=list)
@@ -123,7 +135,7 @@ class Confirmation:
     """An objective measured again after the search, with ``draws`` fresh draws of noise."""
 
     value: float
-    stderr: float | None = None
+    stderr: _Error | None = None
     draws: int | None = None
 
 
@@ -152,12 +164,12 @@ class TrialView:
     kind: str | None = None
     candidate: dict[str, Any] = field(default_factory=dict)
     values: dict[str, float | None] = field(default_factory=dict)
-    stderr: dict[str, float | None] = field(default_factory=dict)
+    stderr: dict[str, _Error | None] = field(default_factory=dict)
     samples: dict[str, int | None] = field(default_factory=dict)
     by: dict[str, str | None] = field(default_factory=dict)
     achieved: list[Shortfall] = field(default_factory=list)
-    seconds: float | None = None
-    stages: dict[str, float | None] = field(default_factory=dict)
+    seconds: _Seconds | None = None
+    stages: dict[str, _Seconds | None] = field(default_factory=dict)
     images: int | None = None
     rungs: list[Reached] = field(default_factory=list)
     by_hand: bool = False
@@ -225,7 +237,7 @@ class StudyViews:
     @property
     def eligible(self) -> list[TrialView]:
         """Complete trials that may be points of the front: once any were measured again, only those."""
-        stranger = {each["trial"] for each in self.front.elsewhere}
+        stranger = {each.get("trial") for each in self.front.elsewhere}
         comparable = [trial for trial in self.complete if trial.number not in stranger]
         return [trial for trial in comparable if trial.confirmed] or comparable
 

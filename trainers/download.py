@@ -13,12 +13,13 @@ from trainers.errors import UserError
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 10
+_OFFLINE = "SLIMFRONT_OFFLINE"
 
 
 def go_offline() -> None:
     """From now on, in this process and those it starts, nothing is fetched: what is not on this machine is refused."""
     # The hub's libraries, trackers and Ray each have a switch of their own.
-    os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", RAY_USAGE_STATS_ENABLED="0")
+    os.environ.update({_OFFLINE: "1"}, HF_HUB_OFFLINE="1", WANDB_MODE="offline", RAY_USAGE_STATS_ENABLED="0")
 
 
 def downloaded(
@@ -65,11 +66,6 @@ def downloaded(
         ) from error
 
 
-def is_offline() -> bool:
-    """Whether nothing may be fetched: after ``go_offline``, or with HF_HUB_OFFLINE set."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-
-
 def _problem(repository: str, kind: str, revision: str | None) -> Exception | None:
     """Why the hub does not give the repository; None when it does.
 
@@ -79,8 +75,8 @@ def _problem(repository: str, kind: str, revision: str | None) -> Exception | No
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if is_offline():
-        # The library reads the switch once, when it is first imported.
+    if os.environ.get(_OFFLINE):
+        # The library reads its own switch once, when it is first imported.
         return OfflineModeIsEnabled("no network is used")
     try:
         HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=_TIMEOUT_SECONDS)
