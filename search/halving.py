@@ -151,9 +151,10 @@ class Halving:
         return self.shares[next(stops, last)]
 
     def _outlook(self, foresee: Foresee | None) -> Outlook:
-        if foresee is None or self.rule != "gain":
-            return Outlook(rates={}, new={})
         rungs = range(len(self.shares) - 1)
+        if foresee is None or self.rule != "gain" or not rungs:
+            # With one share there is nothing to choose, and foreseeing costs as much as a suggestion.
+            return Outlook(rates={}, new={})
         return foresee({trial: self.shares[rung] for rung in rungs for trial in self.waiting(rung)}, self.shares)
 
     def _finished(self) -> int:

@@ -284,9 +284,10 @@ class Session:
                 self._say(f"warning: trial {last.number} ran elsewhere, and what follows may differ from it: {said}")
 
     def _stopped(self, error: Exception) -> str:
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        from search._held_storage import reason_of
+
         return (
-            f"stopped: {self.folder} could not be written or read ({str(cause).splitlines()[0]}). What was measured "
+            f"stopped: {self.folder} could not be written or read ({reason_of(error)}). What was measured "
             f"until then is kept.\nWhen the cause is put right, go on with:\n  {self._resume_command()}\n"
         )
 

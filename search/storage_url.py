@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
+from trainers.foreign import json_inside
 
 VARIABLE = "SLIMFRONT_STORAGE"
 _FILE = "storage.json"
@@ -105,9 +106,9 @@ def _kept(folder: Path) -> str | None:
     if not is_kept(folder):
         return None
     try:
-        url = json.loads((folder / _FILE).read_text())["storage"]
+        url = (json_inside(folder, _FILE) or {})["storage"]
         wrong = mistake_of(url)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         wrong = "cannot be read."
     if wrong:
         raise UserError(

@@ -64,22 +64,12 @@ def full_while_training(place: Path, reduced: bool) -> Result:
 
 def full_in_the_views(place: Path, reduced: bool) -> Result:
     """Full at the moment when the views are written, with room for nothing else."""
-    with small_disk(place / "disk") as disk:
-        home = make_home(disk / "home")
-        faults = {"fill": {"disk": str(disk), "before": "front.json"}, "log": {"path": str(place / "log.txt")}}
-        driver = Driver.start(home, faults=faults)
-        driver.wait_until(lambda: (disk / "filler").exists())
-        return _full(place, home, driver, disk / "filler")
+    return _full_before("front.json", place)
 
 
 def full_in_the_database(place: Path, reduced: bool) -> Result:
     """Full in the middle of a commit."""
-    with small_disk(place / "disk") as disk:
-        home = make_home(disk / "home")
-        faults = {"fill": {"disk": str(disk), "before": "commit"}, "log": {"path": str(place / "log.txt")}}
-        driver = Driver.start(home, faults=faults)
-        driver.wait_until(lambda: (disk / "filler").exists())
-        return _full(place, home, driver, disk / "filler")
+    return _full_before("commit", place)
 
 
 def read_only(place: Path, reduced: bool) -> Result:
@@ -100,6 +90,15 @@ def read_only(place: Path, reduced: bool) -> Result:
         again, seconds = continued(home)
         assert again.process.exitcode == 0, again.said
         return judged(home, before, in_flight=1, outcome="exit 2: what to do", seconds=[seconds])
+
+
+def _full_before(what: str, place: Path) -> Result:
+    with small_disk(place / "disk") as disk:
+        home = make_home(disk / "home")
+        faults = {"fill": {"disk": str(disk), "before": what}, "log": {"path": str(place / "log.txt")}}
+        driver = Driver.start(home, faults=faults)
+        driver.wait_until(lambda: (disk / "filler").exists())
+        return _full(place, home, driver, disk / "filler")
 
 
 def _full(place: Path, home: Path, driver: Driver, filler: Path) -> Result:
