@@ -92,7 +92,7 @@ class Halving:
         outlook = self._outlook(foresee)
         new = max(outlook.new.values(), default=0.0)
         worth = {trial: max(rates.values()) for trial, rates in outlook.rates.items() if rates}
-        is_told = self.keep is None and new > 0 and self._finished() >= _FINISHED_TO_JUDGE
+        is_told = new > 0 and self._is_judged()
         if is_told:
             best = max(worth, key=lambda trial: worth[trial], default=None)
             if best is not None and worth[best] >= new:
@@ -152,13 +152,17 @@ class Halving:
 
     def _outlook(self, foresee: Foresee | None) -> Outlook:
         rungs = range(len(self.shares) - 1)
-        if foresee is None or self.rule != "gain" or not rungs:
-            # With one share there is nothing to choose, and foreseeing costs as much as a suggestion.
+        waiting = {trial: self.shares[rung] for rung in rungs for trial in self.waiting(rung)}
+        # Foreseeing costs as much as a suggestion. With nobody to choose, only where to look next depends on it.
+        is_needed = bool(waiting) or (bool(rungs) and self._is_judged())
+        if foresee is None or self.rule != "gain" or not is_needed:
             return Outlook(rates={}, new={})
-        return foresee({trial: self.shares[rung] for rung in rungs for trial in self.waiting(rung)}, self.shares)
+        return foresee(waiting, self.shares)
 
-    def _finished(self) -> int:
-        return sum(len(self.shares) - 1 in values for values in self._values.values())
+    def _is_judged(self) -> bool:
+        """Whether it is known what a look tells, and for the rule to follow."""
+        finished = sum(len(self.shares) - 1 in values for values in self._values.values())
+        return self.keep is None and finished >= _FINISHED_TO_JUDGE
 
     def _quota(self, rung: int, kept: float) -> int:
         reached = sum(rung in values for values in self._values.values())
