@@ -58,8 +58,8 @@ class Pace:
         return step if self._price(trials, step) <= left + _TOLERANCE else None
 
     def _interrupted(self, trials: Sequence[FrozenTrial]) -> Step | None:
-        """To the end of a trial that lost its driver or its worker, where none waits for any other reason."""
-        waiting = (each for each in trials if stored.is_waiting(each) and not stored.is_by_hand(each))
+        """To the end of a trial that lost its driver or its worker, where no halving decides who goes on."""
+        waiting = (each for each in trials if stored.was_interrupted(each) and not stored.is_by_hand(each))
         first = next(waiting, None) if self.halving is None else None
         return None if first is None else Step(trial=first.number, share=1.0)
 

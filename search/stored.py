@@ -52,6 +52,11 @@ def is_waiting(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.RUNNING and 0 < share < 1 and share >= target(trial) - _TOLERANCE
 
 
+def was_interrupted(trial: FrozenTrial) -> bool:
+    """Whether it waits because its driver, its worker or its memory was lost, and not because it was stopped."""
+    return is_waiting(trial) and not {ATTEMPT, RETRIED}.isdisjoint(trial.user_attrs)
+
+
 def is_training(trial: FrozenTrial) -> bool:
     """Whether a worker is on it, or was when its driver died."""
     return trial.state == TrialState.RUNNING and not is_waiting(trial)

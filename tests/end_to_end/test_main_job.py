@@ -242,8 +242,10 @@ def test_trials_of_a_dead_driver_are_queued_again_or_kept(study: Path) -> None:
     assert running is not None and finished is not None
     complete = next(line for line in lines(study) if line["state"] == "complete")
     (study / "trials" / f"{finished.number:04d}").mkdir()
-    measured = (study / complete["path"] / "measurements.json").read_text()
-    (study / "trials" / f"{finished.number:04d}" / "measurements.json").write_text(measured)
+    measured = json.loads((study / complete["path"] / "measurements.json").read_text())
+    # A folder that holds another candidate is one of an earlier study.
+    measured["candidate"] = dict(finished.candidate)
+    (study / "trials" / f"{finished.number:04d}" / "measurements.json").write_text(json.dumps(measured))
     left = dead.left()
 
     heir = Study(study, space, foresight, teacher)
