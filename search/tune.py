@@ -164,17 +164,18 @@ class _StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         # Tune asks all the time; the answer changes only when something has ended.
-        if self._is_asked or self.error is not None:
-            return None
-        with self._ending_the_run():
-            job = self._study.next()
-            if job is None:
-                self._is_asked = bool(self._job_of)
-                return None if self._job_of else Searcher.FINISHED
-            self._job_of[trial_id] = job
-            self._watcher.started(job)
-            return {"plan": asdict(plan_of(self._study, job))}
-        return None
+        if self.error is None and not self._is_asked:
+            with self._ending_the_run():
+                job = self._study.next()
+                if job is None:
+                    self._is_asked = bool(self._job_of)
+                    return None if self._job_of else Searcher.FINISHED
+                plan = asdict(plan_of(self._study, job))
+                self._watcher.started(job)
+                self._job_of[trial_id] = job
+                return {"plan": plan}
+        # Where nothing runs, no result will come at which the run could be stopped.
+        return Searcher.FINISHED if self.error is not None and not self._job_of else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._keep(self._job_of[trial_id], json.loads(result["result"]))

@@ -46,6 +46,9 @@ class ToldStudy:
     def next(self) -> Job | None:
         return self.jobs.pop(0) if self.jobs else None
 
+    def checkpoints_uri(self, number: int) -> str:
+        return ""
+
     def trial_path(self, number: int) -> str:
         return f"trials/{number}"
 
@@ -108,6 +111,17 @@ def parent(process: int) -> int:
 @pytest.fixture
 def shop(tiny: DiffusionModel, digits: Images, cache: Cache) -> Workshop:
     return Workshop(tiny, digits, (Fid(samples=40, extractor="labels"),), cache, torch.device("cpu"))
+
+
+def test_a_fault_before_the_first_trial_ends_the_run(tmp_path: Path) -> None:
+    """No result would come at which Tune could be stopped, and it would ask for ever."""
+    from search.tune import Searcher, _StudySearcher
+
+    study: Any = ToldStudy(tmp_path, jobs=1)
+    del study.space
+    searcher = _StudySearcher(study, Killer(study))
+    assert searcher.suggest("first") == searcher.suggest("second") == Searcher.FINISHED
+    assert isinstance(searcher.error, AttributeError)
 
 
 def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end(
