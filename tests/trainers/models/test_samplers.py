@@ -260,9 +260,12 @@ def test_what_cannot_be_drawn_is_refused_before_training(
     assert message in str(caught.value)
 
 
-def test_sampler_and_guidance_are_part_of_the_saved_architecture(tiny: DiffusionModel) -> None:
+def test_sampler_and_guidance_are_part_of_the_saved_architecture() -> None:
+    network = GuidedUnet(
+        image_size=8, image_channels=1, channels=(8, 8), bottleneck=8, norm_groups=4, time_dim=8, classes=2
+    )
     spec = replace(
-        tiny.spec,
+        spec_of(network, sampling_steps=4),
         sampler=SAMPLERS.parse({"predictor_corrector": {"snr": 0.1}}),
         guidance=2.5,
         diffusion=Diffusion(schedule="ve", noise_scale=10.0, time="continuous"),
