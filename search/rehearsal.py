@@ -209,10 +209,18 @@ def _with_samples(objective: Objective, share: float) -> Objective:
 
 
 def _rate(train: Callable[[int], float], *, least: int) -> tuple[float, float]:
-    """Seconds for each image, and those that do not depend on their number, from a short and a longer training."""
+    """Seconds for each image, and those that do not depend on their number, from short trainings and a longer one.
+
+    Where other work of the machine made a short one last longer than the longer one, all counts as training.
+    """
     few_seconds = train(least)
     many = least * min(8, max(2, round(_SECONDS / few_seconds)))
-    per_image = max(0.0, train(many) - few_seconds) / (many - least)
+    many_seconds = train(many)
+    # The first one also pays for what is done once, and either may have been held up.
+    few_seconds = min(few_seconds, train(least))
+    if many_seconds <= few_seconds:
+        return many_seconds / many, 0.0
+    per_image = (many_seconds - few_seconds) / (many - least)
     return per_image, max(0.0, few_seconds - per_image * least)
 
 

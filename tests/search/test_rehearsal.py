@@ -96,6 +96,25 @@ def test_many_candidates_are_trained_and_few_are_measured(
     assert found.training == pytest.approx((3 * 1.0 + 6 * 4.0) / predicted)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        pytest.param([3.0, 5.0, 1.0], (0.5, 0.0), id="the-first-is-slow"),
+        pytest.param([3.0, 5.0, 3.0], (0.25, 1.0), id="some-do-not-depend-on-images"),
+        pytest.param([6.0, 4.0, 5.0], (0.25, 0.0), id="held-up"),
+    ],
+)
+def test_a_rate_is_of_images_and_never_nothing(seconds: list[float], expected: tuple[float, float]) -> None:
+    asked: list[int] = []
+
+    def train(count: int) -> float:
+        asked.append(count)
+        return seconds[len(asked) - 1]
+
+    assert rehearsal._rate(train, least=8) == pytest.approx(expected)
+    assert asked == [8, 16, 8]
+
+
 def test_an_estimate_adds_up(foresight: Foresight) -> None:
     device: Any = replace(
         foresight.device_model,
