@@ -50,6 +50,10 @@ class TrialEndError(BaseException):
         self.reason = reason
 
 
+class RayletDiedError(Exception):
+    """Ray can start nothing on this machine any more: the run has to end, though no trial is at fault."""
+
+
 def kind_of(error: BaseException) -> Kind:
     """What an error is, or the one that it came from.
 

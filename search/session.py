@@ -186,7 +186,9 @@ class Session:
 
         from search import preflight, preparation
         from search._database import check_storage, engine_of
+        from search._held_storage import reason_of
         from search.checkpoints import check_reachable
+        from search.ends import RayletDiedError
         from search.lease import StudyHeldError, held
 
         preflight.check_same_space(self.folder, self.space)
@@ -212,7 +214,10 @@ class Session:
             return HELD
         except (OSError, SQLAlchemyError, StorageInternalError) as error:
             # The disk is full, or the database locked, read-only or away: no fault of the study's.
-            sys.stderr.write(self._stopped(error))
+            sys.stderr.write(self._stopped(f"{self.folder} could not be written or read ({reason_of(error)})"))
+            return PAUSED
+        except RayletDiedError as error:
+            sys.stderr.write(self._stopped(str(error)))
             return PAUSED
 
     def _search_holding(self, foresight: Foresight, seen: Survey, images: Images, lease: Lease) -> int:
@@ -225,8 +230,10 @@ class Session:
         from search.searching import Searching
         from search.study import Study
         from search.workers import worker_count
+        from trainers.atomic import remove_abandoned
         from trainers.provenance import device_name
 
+        remove_abandoned(self.folder)
         searching = Searching(
             space=self.space,
             folder=self.folder,
@@ -283,12 +290,10 @@ class Session:
                 said = "; ".join(found)
                 self._say(f"warning: trial {last.number} ran elsewhere, and what follows may differ from it: {said}")
 
-    def _stopped(self, error: Exception) -> str:
-        from search._held_storage import reason_of
-
+    def _stopped(self, reason: str) -> str:
         return (
-            f"stopped: {self.folder} could not be written or read ({reason_of(error)}). What was measured "
-            f"until then is kept.\nWhen the cause is put right, go on with:\n  {self._resume_command()}\n"
+            f"stopped: {reason}. What was measured until then is kept.\n"
+            f"When the cause is put right, go on with:\n  {self._resume_command()}\n"
         )
 
     def _paused(self, streak: Streak) -> str:

@@ -1,4 +1,4 @@
-"""The one door to Ray: Tune places jobs on workers; the study says which, and keeps what they measure.
+"""The door to Ray: Tune places jobs on workers; the study says which, and keeps what they measure.
 
 Tune's own state is disposable: it lies in a temporary folder and is never restored from.
 """
@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.drive import Watcher, carried_out, keep, plan_of
-from search.ends import kind_of
-from search.watchdog import take_marker
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from search.study import Study
 
 _OBJECT_STORE_MB = 256
-_NODE_DIED = "its node has died"
-"""As Ray says it of an actor; it has no error of its own for that."""
 
 # Read by Ray when it is imported.
 os.environ.update(
@@ -51,17 +47,9 @@ os.environ.update(
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
-from ray.air.execution._internal import RayActorManager  # noqa: E402
-from ray.exceptions import (  # noqa: E402
-    ActorDiedError,
-    NodeDiedError,
-    OutOfMemoryError,
-    RayActorError,
-    RayError,
-    RayTaskError,
-)
-from ray.tune.execution.tune_controller import TuneController  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
+
+from search._ray_losses import how_it_was_lost, losses_told, raylet_watched  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -184,7 +172,7 @@ class _StudySearcher(Searcher):
         # Tune gives the last result here, not to on_trial_result.
         job, self._is_asked = self._job_of.pop(trial_id), False
         if error or not result:
-            self._keep(job, _lost(self._study.folder / self._study.trial_path(job.number), self.loss))
+            self._keep(job, how_it_was_lost(self._study.folder / self._study.trial_path(job.number), self.loss))
         else:
             self._keep(job, json.loads(result["result"]))
 
@@ -214,22 +202,6 @@ class _StudySearcher(Searcher):
         """Nothing to save: the study is the state."""
 
 
-def _lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
-    """How a trial ended whose worker is gone: as its watchdog said, or as Ray does."""
-    left = take_marker(folder)
-    if left is not None:
-        return {"failed": left.reason, "kind": left.kind}
-    said = str(loss).strip().splitlines() if loss is not None else []
-    reason = f"its worker was lost: {said[0][:300]}" if said else "its worker was lost"
-    if isinstance(loss, RayTaskError):
-        return {"failed": reason, "kind": kind_of(loss.cause)}
-    if isinstance(loss, OutOfMemoryError):
-        return {"failed": "Ray ended its worker, since the machine ran out of memory", "kind": "out_of_memory"}
-    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _NODE_DIED in str(loss)):
-        return {"failed": reason, "kind": "lost_node"}
-    return {"failed": reason, "kind": "lost_worker"}
-
-
 class _Ending(tune.Stopper):
     """Stops all trials when the run has to end."""
 
@@ -241,34 +213,6 @@ class _Ending(tune.Stopper):
 
     def stop_all(self) -> bool:
         return self._searcher.error is not None
-
-
-@contextmanager
-def _losses_told(searcher: _StudySearcher) -> Iterator[None]:
-    """Within it, every loss of a worker is one lost trial, and the searcher knows why.
-
-    Tune ends the whole study with a RuntimeError where Ray's memory monitor ends a worker in the midst of a task: it
-    knows of actors that died and of tasks that failed, and takes an OutOfMemoryError for neither. And it tells its
-    searchers that a trial failed, not why.
-    """
-    task_failed, trial_failed = RayActorManager._actor_task_failed, TuneController._process_trial_failure
-
-    def known(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
-        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
-            died = ActorDiedError()
-            died.__cause__ = exception
-            exception = died
-        task_failed(manager, tracked_actor_task, exception)
-
-    def told(controller: TuneController, trial: Any, exception: Exception) -> None:
-        searcher.loss = exception.__cause__ or exception
-        trial_failed(controller, trial, exception)
-
-    RayActorManager._actor_task_failed, TuneController._process_trial_failure = known, told
-    try:
-        yield
-    finally:
-        RayActorManager._actor_task_failed, TuneController._process_trial_failure = task_failed, trial_failed
 
 
 def start(*, address: str | None, cpus: int, gpus: int) -> None:
@@ -308,12 +252,20 @@ def _hide_token() -> None:
 
 
 def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: int) -> None:
-    """Do jobs on Ray until the study is finished; ``start`` was called before."""
+    """Do jobs on Ray until the study is finished; ``start`` was called before.
+
+    Raises:
+        RayletDiedError: when nothing can be placed on this machine any more.
+    """
     resources = study.space.resources
     shared = _SharedInputs.of(shop, cpus=resources.cpu)
     trainable = tune.with_parameters(_Worker, shared=shared)
     searcher = _StudySearcher(study, watcher)
-    with tempfile.TemporaryDirectory(prefix="slimfront-tune-") as scratch, _losses_told(searcher):
+    with (
+        tempfile.TemporaryDirectory(prefix="slimfront-tune-") as scratch,
+        losses_told(searcher),
+        raylet_watched(),
+    ):
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
             tune_config=tune.TuneConfig(

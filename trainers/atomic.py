@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
+
+_ABANDONED_SECONDS = 60.0
+"""Nobody writes for so long without a byte: whoever made such a temporary file was killed over it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -25,6 +30,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder, and in those inside it."""
+    for path in folder.rglob(".*.tmp"):
+        # Gone already, where another process has just renamed it.
+        with suppress(FileNotFoundError):
+            if path.name.rsplit(".", 2)[1].isdigit() and time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
 
 
 def _make_folder(folder: Path) -> None:

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def main() -> None:
         tuner = tune.Tuner.restore(str(path), trainable=trained, resume_errored=True)
     else:
         search = OptunaSearch(
-            space=_space(asked.folder, asked.fault),
+            space=partial(_space, folder=asked.folder, fault=asked.fault),
             metric=["fid", "size"],
             mode=["min", "min"],
             sampler=optuna.samplers.RandomSampler(seed=0),
@@ -89,12 +90,10 @@ def main() -> None:
     tuner.fit()
 
 
-def _space(folder: Path, fault: str) -> Any:
-    def define(trial: Any) -> dict[str, Any]:
-        trial.suggest_float("x", 0.0, 1.0)
-        return {"folder": str(folder), "fault": fault}
-
-    return define
+def _space(trial: Any, *, folder: Path, fault: str) -> dict[str, Any]:
+    # Not a function within another: Tune pickles it with its own state.
+    trial.suggest_float("x", 0.0, 1.0)
+    return {"folder": str(folder), "fault": fault}
 
 
 def beside(place: Path) -> dict[str, str]:
@@ -124,15 +123,15 @@ def _driver_killed(folder: Path, address: str) -> str:
 
 
 def _worker_killed(folder: Path, address: str) -> str:
-    return _said(folder, {}, _start(folder, address, "--fault", "worker").wait(_PATIENCE_SECONDS))
+    return _said(folder, [], _start(folder, address, "--fault", "worker").wait(_PATIENCE_SECONDS))
 
 
 def _nan(folder: Path, address: str) -> str:
-    return _said(folder, {}, _start(folder, address, "--fault", "nan").wait(_PATIENCE_SECONDS))
+    return _said(folder, [], _start(folder, address, "--fault", "nan").wait(_PATIENCE_SECONDS))
 
 
 def _missing(folder: Path, address: str) -> str:
-    return _said(folder, {}, _start(folder, address, "--fault", "missing").wait(_PATIENCE_SECONDS))
+    return _said(folder, [], _start(folder, address, "--fault", "missing").wait(_PATIENCE_SECONDS))
 
 
 def _two_drivers(folder: Path, address: str) -> str:
@@ -140,7 +139,7 @@ def _two_drivers(folder: Path, address: str) -> str:
     _wait_for(folder, 1, first)
     second = _start(folder, address)
     codes = [first.wait(_PATIENCE_SECONDS), second.wait(_PATIENCE_SECONDS)]
-    return f"both run (exit {codes[0]}, {codes[1]}); {_said(folder, {}, 0)}"
+    return f"both run (exit {codes[0]}, {codes[1]}); {_said(folder, [], 0)}"
 
 
 def _state_deleted(folder: Path, address: str) -> str:
@@ -189,38 +188,39 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _told(folder: Path) -> dict[float, str]:
-    """What Optuna's database knows: knob -> state."""
+def _told(folder: Path) -> list[tuple[float, str]]:
+    """What Optuna's database knows: knob and state of each trial."""
     if not (folder / "plain.db").is_file():
-        return {}
+        return []
     try:
         with closing(sqlite3.connect(f"file:{folder}/plain.db?mode=ro", uri=True, timeout=20)) as connection:
             rows = connection.execute(
-                "SELECT trials.trial_id, p.param_value, state FROM trials JOIN trial_params AS p USING (trial_id)"
+                "SELECT p.param_value, state FROM trials JOIN trial_params AS p USING (trial_id)"
             ).fetchall()
     except sqlite3.OperationalError:
-        return {}
-    return {row[1]: row[2] for row in rows}
+        return []
+    return rows
 
 
 def _wait_for(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _PATIENCE_SECONDS
-    while sum(state == "COMPLETE" for state in _told(folder).values()) < count:
+    while sum(state == "COMPLETE" for _, state in _told(folder)) < count:
         if process.poll() is not None or time.monotonic() > end:
             raise AssertionError((folder / "log.txt").read_text()[-2000:])
         time.sleep(0.05)
 
 
-def _said(folder: Path, known: Mapping[float, str], code: int) -> str:
+def _said(folder: Path, known: Sequence[tuple[float, str]], code: int) -> str:
     told = _told(folder)
-    complete = {x for x, state in known.items() if state == "COMPLETE"}
+    complete = {x for x, state in known if state == "COMPLETE"}
     paid = Counter((folder / "paid.jsonl").read_text().splitlines())
     again = sum(count - 1 for count in paid.values())
     rerun = sum(paid[f"{x!r} 0"] > 1 for x in complete)
-    states = Counter(told.values())
+    states = Counter(state for _, state in told)
     ends = "ends" if code == 0 else f"aborts (exit {code})"
     shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"{rerun} of {len(complete)} finished trained again, {again} rungs paid twice; {ends}; Optuna: {shown}"
+    finished = f"{rerun} of {len(complete)} finished trained again, " if complete else ""
+    return f"{finished}{again} rungs paid twice; {ends}; Optuna: {shown}"
 
 
 if __name__ == "__main__":

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tests.faults.driver import Driver, database, finish, paid_file
+from sqlalchemy import Engine
+
+from tests.faults.driver import Driver, database, paid_file
 from tests.faults.home import study_of
 from tests.faults.ledger import acknowledged, lost, paid_twice
 
@@ -40,6 +44,10 @@ class Result:
         return not self.lost and self.paid_twice <= self.in_flight
 
 
+class CannotTryError(Exception):
+    """This machine does not let us do that."""
+
+
 Row = Callable[[Path, bool], Result]
 
 
@@ -48,25 +56,28 @@ def has_begun(driver: Driver) -> bool:
     return any(word in driver.said for word in (" starts: ", " goes on to ", " is measured again"))
 
 
-def continued(home: Path, *options: str) -> tuple[Driver, float]:
+def continued(home: Path, *, faults: Mapping[str, Any] | None = None) -> tuple[Driver, float]:
     """The command given again after a fault, run to its end; and the seconds until it did something new or ended."""
-    driver = Driver.start(home, *options)
+    driver = Driver.start(home, faults=faults)
     driver.wait_until(lambda: has_begun(driver))
-    import time
-
     seconds = time.monotonic() - driver.begun
     driver.wait()
     return driver, seconds
 
 
 def judged(
-    home: Path, before: dict[str, str], *, in_flight: int, outcome: str, seconds: Sequence[float] = (), times: int = 1
+    home: Path,
+    before: dict[str, str],
+    *,
+    in_flight: int,
+    outcome: str,
+    seconds: Sequence[float] = (),
+    kept: Engine | None = None,
 ) -> Result:
-    """Compare the study with what it had acknowledged."""
+    """Compare the study with what it had acknowledged; ``kept`` where that is in no file."""
     return Result(
-        times=times,
         acknowledged=len(before),
-        lost=(*lost(before, acknowledged(database(home))), *unreadable(study_of(home))),
+        lost=(*lost(before, acknowledged(database(home) if kept is None else kept)), *unreadable(study_of(home))),
         paid_twice=paid_twice(paid_file(home)),
         in_flight=in_flight,
         outcome=outcome,
@@ -113,6 +124,3 @@ def unreadable(study: Path) -> list[str]:
         except (UserError, OSError, ValueError, TypeError, AssertionError) as error:
             bad.append(f"{trial.path}: {str(error).splitlines()[0]}")
     return bad
-
-
-__all__ = ["Result", "Row", "continued", "ended", "finish", "has_begun", "has_traceback", "judged", "unreadable"]

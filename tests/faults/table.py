@@ -17,8 +17,7 @@ import time
 from pathlib import Path
 
 from tests.faults import rows
-from tests.faults.result import Result
-from tests.faults.rows.disk import CannotMountError
+from tests.faults.result import CannotTryError, Result
 
 HEADER = ("fault", "times", "acknowledged", "lost", "paid twice", "what the study does", "goes on after")
 
@@ -59,7 +58,7 @@ def _run(title: str, name: str, row: rows.Row, place: Path, *, reduced: bool) ->
     place.mkdir(parents=True)
     try:
         result: Result = row(place, reduced)
-    except CannotMountError as error:
+    except CannotTryError as error:
         return (title, "", "", "", "", f"not tried: {error}", ""), ""
     except AssertionError as error:
         words = str(error).strip().splitlines() or ["it does not hold"]

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from objectives.device_model import calibrated
 from search.checkpoints import Checkpoints, check_reachable
 from search.drive import carried_out, plan_of
 from search.evaluate import Workshop
 from search.known import Foresight
 from search.space import Space, SpaceError
 from search.study import Study
+from tests.devices import ONE_CORE
 from trainers.cache import Cache
 from trainers.data.dataset import Images
 from trainers.errors import UserError
@@ -48,8 +48,7 @@ def shop(tmp_path: Path, tiny: DiffusionModel, digits: Images, cache: Cache) -> 
 def study_in(folder: Path, shop: Workshop, *overrides: str) -> Study:
     (folder / "tiny.yaml").write_text(SPACE)
     space = Space.read(folder / "tiny.yaml", overrides)
-    device = calibrated(torch.device("cpu"), shop.cache, threads=1)
-    foresight = Foresight(space, shop.teacher.spec, device, {"fid": 1e5})
+    foresight = Foresight(space, shop.teacher.spec, ONE_CORE, {"fid": 1e5})
     return Study(folder / "study", space, foresight, {"values": {}, "stderr": {}})
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from objectives.device_model import calibrated
 from search.devices import timed_by, warning
 from search.job import Job
 from search.known import Foresight
@@ -17,6 +16,7 @@ from search.preparation import planned_teacher
 from search.space import Space
 from search.study import Study
 from search.workers import worker_count
+from tests.devices import ONE_CORE
 from tests.search.told_space import TOLD
 from trainers.cache import Cache
 from trainers.errors import UserError
@@ -30,11 +30,10 @@ OBJECTIVES = "objectives=[{fid: {extractor: labels}}, size_mb, latency_ms]"
 def study(tmp_path: Path, cache: Cache) -> Study:
     (tmp_path / "told.yaml").write_text(f"{TOLD}budget: {{trials: 2, images: 100}}\nsampler: {{random: {{seed: 3}}}}\n")
     space = Space.read(tmp_path / "told.yaml", [OBJECTIVES])
-    device = calibrated(torch.device("cpu"), cache, threads=1)
     limits = {"fid": 50.0, "size_mb": 10.0, "latency_ms": 1e6}
     measured = {"fid": {"by": "labels"}, "size_mb": {"by": ""}, "latency_ms": {"by": HERE}}
     teacher = {"values": {}, "stderr": {}, "measurements": measured}
-    return Study(tmp_path / "told", space, Foresight(space, planned_teacher(space), device, limits), teacher)
+    return Study(tmp_path / "told", space, Foresight(space, planned_teacher(space), ONE_CORE, limits), teacher)
 
 
 def measured_on(device: str, *, fid: float, latency_ms: float) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from objectives.device_model import calibrated
 from objectives.fid import Fid
 from search import watchdog
 from search.drive import plan_of, search_here
@@ -28,6 +27,7 @@ from search.preparation import teacher_run
 from search.record import Record
 from search.space import Space
 from search.study import Study
+from tests.devices import ONE_CORE
 from trainers.cache import Cache
 from trainers.data.dataset import Images
 from trainers.distillation import _loop
@@ -84,8 +84,7 @@ def shop(tiny: DiffusionModel, digits: Images, cache: Cache) -> Workshop:
 def open_study(tmp_path: Path, shop: Workshop):
     def build(*overrides: str, name: str = "study") -> Study:
         space = Space.read(_written(tmp_path), overrides)
-        device = calibrated(torch.device("cpu"), shop.cache, threads=1)
-        foresight = Foresight(space, shop.teacher.spec, device, {"fid": 1e5})
+        foresight = Foresight(space, shop.teacher.spec, ONE_CORE, {"fid": 1e5})
         return Study(tmp_path / name, space, foresight, {"values": {}, "stderr": {}})
 
     return build

@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from objectives.device_model import calibrated
 from search.known import PREDICTION_SLACK, Foresight
 from search.preparation import planned_teacher
 from search.space import Space
+from tests.devices import ONE_CORE
 from trainers.cache import Cache
 
 SPACE = """
@@ -25,7 +24,7 @@ objectives: [fid, size_mb, latency_ms]
 def foresight(tmp_path: Path, cache: Cache) -> Foresight:
     (tmp_path / "space.yaml").write_text(SPACE)
     space = Space.read(tmp_path / "space.yaml")
-    return Foresight(space, planned_teacher(space), calibrated(torch.device("cpu"), cache), {})
+    return Foresight(space, planned_teacher(space), ONE_CORE, {})
 
 
 def test_a_teacher_faster_than_predicted_does_not_exclude_its_equals(foresight: Foresight) -> None:

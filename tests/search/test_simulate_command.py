@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from objectives.device_model import calibrated
 from search.known import Foresight
 from search.preparation import planned_teacher
 from search.simulate import main
@@ -27,6 +25,7 @@ from search.simulation.stand_in import StandIn
 from search.simulation.wording import answer, check, count, row
 from search.space import Space
 from search.views import StudyViews
+from tests.devices import ONE_CORE
 from trainers.cache import Cache
 from trainers.errors import UserError
 
@@ -68,13 +67,12 @@ Kept = Callable[..., StudyViews]
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, cache: Cache) -> Iterator[Kept]:
     """Makes a study of random trials whose FID after a third of the images is twice the final one."""
-    device = calibrated(torch.device("cpu"), cache, threads=1)
 
     def build(trials: int = 30, *, rungs: bool = True) -> StudyViews:
         folder = tmp_path_factory.mktemp("kept")
         (folder / "space.yaml").write_text(SPACE)
         space = Space.read(folder / "space.yaml")
-        foresight = Foresight(space, planned_teacher(space), device, {})
+        foresight = Foresight(space, planned_teacher(space), ONE_CORE, {})
         generator = random.Random(3)
         lines: list[dict[str, Any]] = []
         while len(lines) < trials:
@@ -100,6 +98,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, cache: Cache) -> Iterator[Kep
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLIMFRONT_CACHE", str(cache.folder))
+        patch.setattr("objectives.device_model.calibrated", lambda *about, **options: ONE_CORE)
         yield build
 
 

@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-import torch
 from sqlalchemy.exc import OperationalError
 
-from objectives.device_model import calibrated
 from search import _held_storage, storage_url
 from search._database import Database, check_storage
 from search.file_system import check_local, is_network, mounted
@@ -25,6 +23,7 @@ from search.session import Session
 from search.space import Space, SpaceError
 from search.study import Study
 from search.views import StudyViews
+from tests.devices import ONE_CORE
 from tests.search import postgres
 from tests.search.test_study import SPACE, done, next_job, run_through
 from trainers.cache import Cache
@@ -53,8 +52,7 @@ def open_study(tmp_path: Path, cache: Cache) -> Callable[..., Study]:
     def build(*overrides: str, name: str = "told", storage: str | None = None) -> Study:
         (tmp_path / "told.yaml").write_text(SPACE)
         space = Space.read(tmp_path / "told.yaml", [*overrides, *([f"storage={storage}"] if storage else [])])
-        device = calibrated(torch.device("cpu"), cache, threads=1)
-        foresight = Foresight(space, planned_teacher(space), device, {"fid": 1e6, "size_mb": 0.2})
+        foresight = Foresight(space, planned_teacher(space), ONE_CORE, {"fid": 1e6, "size_mb": 0.2})
         return Study(tmp_path / name, space, foresight, {"values": {}, "stderr": {}})
 
     return build

@@ -10,9 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 
-from objectives.device_model import calibrated
 from search import stored
 from search.ends import failures
 from search.job import Job
@@ -23,6 +21,7 @@ from search.samplers.sampler import SAMPLERS
 from search.space import Space
 from search.study import Study
 from search.views import StudyViews
+from tests.devices import ONE_CORE
 from tests.search.told_space import TOLD
 from trainers.cache import Cache
 from trainers.errors import UserError
@@ -44,8 +43,7 @@ def open_study(tmp_path: Path, cache: Cache):
     def build(*overrides: str, limits: dict[str, float] | None = None, name: str = "told") -> Study:
         (tmp_path / "told.yaml").write_text(SPACE)
         space = Space.read(tmp_path / "told.yaml", overrides)
-        device = calibrated(torch.device("cpu"), cache, threads=1)
-        foresight = Foresight(space, planned_teacher(space), device, limits or {"fid": 50.0, "size_mb": 0.2})
+        foresight = Foresight(space, planned_teacher(space), ONE_CORE, limits or {"fid": 50.0, "size_mb": 0.2})
         return Study(tmp_path / name, space, foresight, {"values": {}, "stderr": {}})
 
     return build

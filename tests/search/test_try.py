@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from objectives.device_model import calibrated
 from search import stored
 from search.by_hand import check_allowed, queue, read_candidates
 from search.job import Job
@@ -17,6 +15,7 @@ from search.known import Foresight
 from search.preparation import planned_teacher
 from search.space import Space
 from search.study import Study
+from tests.devices import ONE_CORE
 from tests.search.told_space import TOLD
 from trainers.cache import Cache
 from trainers.errors import UserError
@@ -38,8 +37,7 @@ def open_study(tmp_path: Path, cache: Cache):
     def build(*overrides: str) -> Study:
         (tmp_path / "told.yaml").write_text(SPACE)
         space = Space.read(tmp_path / "told.yaml", overrides)
-        device = calibrated(torch.device("cpu"), cache, threads=1)
-        foresight = Foresight(space, planned_teacher(space), device, {"fid": 1e6, "size_mb": 0.2})
+        foresight = Foresight(space, planned_teacher(space), ONE_CORE, {"fid": 1e6, "size_mb": 0.2})
         return Study(tmp_path / "told", space, foresight, {"values": {}, "stderr": {}})
 
     return build

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.atomic import write_atomically
+from trainers.atomic import remove_abandoned, write_atomically
 
 
 def test_a_rename_is_synced_with_its_folder_and_new_folders_with_theirs(
@@ -48,3 +48,18 @@ def test_a_full_disk_leaves_the_old_content_and_no_part_of_the_new(
         write_atomically(tmp_path / "file", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    inner = tmp_path / "trials/0001"
+    inner.mkdir(parents=True)
+    (inner / "model.safetensors").write_bytes(b"kept")
+    old = [tmp_path / ".front.json.4711.tmp", inner / ".model.safetensors.4711.tmp"]
+    others = [tmp_path / ".mine.tmp", tmp_path / "front.json.4711.tmp", tmp_path / ".front.json.4712.tmp"]
+    for path in (*old, *others):
+        path.write_bytes(b"half")
+        if path.name != ".front.json.4712.tmp":
+            os.utime(path, (0, 0))
+    remove_abandoned(tmp_path)
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in (*others, inner / "model.safetensors"))

@@ -12,6 +12,8 @@ from typing import Any
 
 _RUNNING: list[int] = []
 """The trial that this process evaluates."""
+_HOME: list[Path] = []
+"""Where it runs."""
 
 
 def plant(faults: Mapping[str, Mapping[str, Any]]) -> None:
@@ -24,6 +26,7 @@ def paid(*, path: str) -> None:
     """Not a fault: write down each training to a rung, and each second measurement, when it begins."""
     from search import drive, evaluate
 
+    _HOME[:] = [Path(path).parent]
     train, confirm = evaluate.evaluate, drive.confirm
 
     def note(**what: Any) -> None:
@@ -44,6 +47,20 @@ def paid(*, path: str) -> None:
     evaluate.evaluate, drive.confirm = training, confirming  # type: ignore[assignment]
 
 
+def _struck(trial: int) -> None:
+    """Keep what is acknowledged when a fault strikes a trial, the first time."""
+    from tests.faults.ledger import note_struck
+
+    # In a process of its own: closing a database's file would drop the locks that SQLite holds on it.
+    child = os.fork()
+    if child == 0:
+        try:
+            note_struck(_HOME[0], trial)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
 def value(*, values: Mapping[str, str]) -> None:
     """The FID of these trials is measured as something else: NaN or infinite."""
     from objectives.fid import Fid
@@ -53,7 +70,10 @@ def value(*, values: Mapping[str, str]) -> None:
     def measured(self: Any, model: Any, run: Any) -> Any:
         found = measure(self, model, run)
         planted = values.get(str(_RUNNING[0])) if _RUNNING else None
-        return found if planted is None else replace(found, value=float(planted))
+        if planted is None:
+            return found
+        _struck(_RUNNING[0])
+        return replace(found, value=float(planted))
 
     Fid.measure = measured  # type: ignore[method-assign]
 
@@ -67,6 +87,7 @@ def missing(*, trial: int) -> None:
     def without(self: Any) -> Any:
         written = as_json(self)
         if [trial] == _RUNNING:
+            _struck(trial)
             written["measurements"].pop("fid", None)
         return written
 
@@ -123,6 +144,19 @@ def killed(*, trial: int, once: str) -> None:
 def slow(*, seconds: float) -> None:
     """Every training takes so much longer."""
     _before_training(None, lambda: time.sleep(seconds))
+
+
+def noted() -> None:
+    """Not a fault: keep what is acknowledged when each trial begins to train."""
+    from search import evaluate
+
+    train = evaluate.evaluate
+
+    def training(plan: Any, shop: Any, **more: Any) -> Any:
+        _struck(plan.number)
+        return train(plan, shop, **more)
+
+    evaluate.evaluate = training  # type: ignore[assignment]
 
 
 def clock(*, trial: int, back_seconds: float) -> None:
@@ -183,6 +217,11 @@ def log(*, path: str) -> None:
     """Not a fault: what is said goes to a file on another disk; the driver opens it."""
 
 
+def password(*, secret: str) -> None:
+    """Not a fault: of the database's server, as the environment gives it."""
+    os.environ["PGPASSWORD"] = secret
+
+
 def impatient(*, seconds: float) -> None:
     """The database waits only so long for its lock."""
     from search import _database
@@ -197,6 +236,8 @@ def _before_training(trial: int | None, act: Any) -> None:
 
     def training(plan: Any, shop: Any, **more: Any) -> Any:
         if trial is None or plan.number == trial:
+            if trial is not None:
+                _struck(trial)
             act()
         return train(plan, shop, **more)
 
@@ -214,11 +255,13 @@ _FAULTS = {
         hang,
         memory,
         killed,
+        noted,
         slow,
         clock,
         cuts,
         fill,
         log,
+        password,
         impatient,
     )
 }

@@ -13,15 +13,11 @@ from pathlib import Path
 from tests.faults.driver import Driver, database
 from tests.faults.home import make_home, study_of
 from tests.faults.ledger import acknowledged
-from tests.faults.result import Result, continued, has_traceback, judged
+from tests.faults.result import CannotTryError, Result, continued, has_traceback, judged
 from tests.faults.templates import stopped
 
 _MEGABYTES = 260
 """What a study wants to find free before it begins, and a little."""
-
-
-class CannotMountError(Exception):
-    """This machine does not let us make a file system."""
 
 
 @contextmanager
@@ -32,7 +28,7 @@ def small_disk(place: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}m", "tmpfs", str(place)], capture_output=True, text=True
     )
     if made.returncode:
-        raise CannotMountError(made.stderr.strip())
+        raise CannotTryError(f"no file system of its own can be mounted here ({made.stderr.strip()})")
     try:
         yield place
     finally:
@@ -122,4 +118,4 @@ def _remount(disk: Path, how: str) -> None:
         if subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], capture_output=True).returncode == 0:
             return
         time.sleep(0.05)
-    raise CannotMountError(f"{disk} does not turn {how}: {sorted(disk.iterdir())}")
+    raise CannotTryError(f"{disk} does not turn {how}: {sorted(disk.iterdir())}")

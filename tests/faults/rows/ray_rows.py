@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.faults.driver import database, paid_file
 from tests.faults.home import NAME, SPACE, make_home
-from tests.faults.ledger import acknowledged
+from tests.faults.ledger import acknowledged, struck
 from tests.faults.result import Result, continued, judged
 
 _ROOT = Path(__file__).parents[3]
@@ -88,7 +88,7 @@ def worker_killed(place: Path, reduced: bool) -> Result:
     driver = OnRay(home, faults={"killed": {"trial": 1, "once": str(place / "struck")}})
     code = driver.wait()
     assert code == 0 and (place / "struck").exists(), f"exit {code}: {driver.said[-3000:]}"
-    return judged(home, acknowledged(database(home)), in_flight=1, outcome="the study goes on and ends")
+    return judged(home, struck(home, 1), in_flight=1, outcome="the study goes on and ends")
 
 
 def asked_to_end(place: Path, reduced: bool) -> Result:
@@ -116,10 +116,13 @@ def raylet_killed(place: Path, reduced: bool) -> Result:
     _kill(raylet)
     code = driver.wait()
     said = driver.said
-    assert code != 0 and "python -m search.run" in said, f"exit {code}: {said[-3000:]}"
+    assert code == 4 and "raylet on this machine" in said, f"exit {code}: {said[-3000:]}"
+    assert "Traceback" not in said and "go on with:\n  python -m search.run fault.yaml --name fault" in said, said[
+        -3000:
+    ]
     again, seconds = continued(home)
     assert again.process.exitcode == 0, again.said
-    return judged(home, before, in_flight=2, outcome=f"exit {code}: what to do", seconds=[seconds])
+    return judged(home, before, in_flight=2, outcome="exit 4: why, and how to go on", seconds=[seconds])
 
 
 def state_deleted(place: Path, reduced: bool) -> Result:

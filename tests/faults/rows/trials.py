@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.faults.driver import Driver, database, finish
+from tests.faults.driver import Driver, finish
 from tests.faults.home import SPACE, make_home, study_of
-from tests.faults.ledger import acknowledged
+from tests.faults.ledger import struck
 from tests.faults.result import Result, has_traceback, judged
 
 
@@ -21,22 +21,22 @@ def not_a_number_in_training(place: Path, reduced: bool) -> Result:
     """A learning rate at which the weights overflow: nothing is planted."""
     text = SPACE.replace("learning_rate: 0.003, batch", "learning_rate: {choice: [0.003, 1.0e+30]}, batch")
     home = make_home(place, text.replace("seed: 5", "seed: 7"))
-    return _judged(home, finish(home), "not finite|diverge|nan|inf")
+    return _judged(home, finish(home, faults={"noted": {}}), "not finite|diverge|nan|inf")
 
 
 def objective_is_nan(place: Path, reduced: bool) -> Result:
     """The FID of one trial is not a number."""
-    return _failed(_many_ends(), "objective fid is nan")
+    return _failed(_many_ends(), _NAN, "objective fid is nan")
 
 
 def objective_is_infinite(place: Path, reduced: bool) -> Result:
     """The FID of one trial is infinite."""
-    return _failed(_many_ends(), "objective fid is inf")
+    return _failed(_many_ends(), _INFINITE, "objective fid is inf")
 
 
 def objective_missing(place: Path, reduced: bool) -> Result:
     """The last rung of a trial lacks its FID."""
-    return _failed(_many_ends(), "objective fid was not measured")
+    return _failed(_many_ends(), _MISSING, "objective fid was not measured")
 
 
 def host_out_of_memory(place: Path, reduced: bool) -> Result:
@@ -49,8 +49,8 @@ def cuda_out_of_memory(place: Path, reduced: bool) -> Result:
     return _tried_again(_many_ends(), _CUDA)
 
 
-# The fifth tries the fourth again.
-_NAN, _INFINITE, _MISSING, _HOST, _CUDA = 0, 1, 2, 3, 5
+# The first ends well, and the sixth tries the fifth again.
+_NAN, _INFINITE, _MISSING, _HOST, _CUDA = 1, 2, 3, 4, 6
 _TRIED_AGAIN = 2
 """Of those that fail, the ones that memory fails; what they had not paid for is trained once more."""
 
@@ -60,7 +60,7 @@ def _many_ends() -> Path:
     """One study in which a trial ends in each of these ways, and then some that end well."""
     folder = Path(tempfile.mkdtemp(prefix="slimfront-fault-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    text = SPACE.replace("images: {min: 64, max: 128, factor: 2}", "images: 64").replace("trials: 2", "trials: 6")
+    text = SPACE.replace("images: {min: 64, max: 128, factor: 2}", "images: 64").replace("trials: 2", "trials: 7")
     home = make_home(folder, text)
     driver = finish(
         home,
@@ -94,7 +94,7 @@ def clock_steps_back(place: Path, reduced: bool) -> Result:
     assert driver.process.exitcode == 0 and not has_traceback(driver), driver.said
     seconds = [line["seconds"] for line in lines(home)]
     assert all(each >= 0 for each in seconds), seconds
-    return judged(home, acknowledged(database(home)), in_flight=0, outcome="ends; no time is negative")
+    return judged(home, struck(home, 1), in_flight=0, outcome="ends; no time is negative")
 
 
 def lines(home: Path) -> list[dict[str, Any]]:
@@ -105,7 +105,8 @@ def lines(home: Path) -> list[dict[str, Any]]:
 
 def _judged(home: Path, driver: Driver, reason: str) -> Result:
     assert driver.process.exitcode == 0 and not has_traceback(driver), driver.said
-    return _failed(home, reason)
+    (number, *_) = [line["number"] for line in lines(home) if line["state"] == "failed"]
+    return _failed(home, number, reason)
 
 
 def _tried_again(home: Path, number: int) -> Result:
@@ -113,12 +114,13 @@ def _tried_again(home: Path, number: int) -> Result:
     (candidate,) = (line["candidate"] for line in ended if line["number"] == number)
     assert any(line["candidate"] == candidate and line["state"] == "complete" for line in ended), ended
     outcome = "tried again: complete"
-    return judged(home, acknowledged(database(home)), in_flight=_TRIED_AGAIN, outcome=outcome)
+    return judged(home, struck(home, number), in_flight=_TRIED_AGAIN, outcome=outcome)
 
 
-def _failed(home: Path, reason: str) -> Result:
+def _failed(home: Path, number: int, reason: str) -> Result:
     ended = lines(home)
-    (failed, *_) = [line for line in ended if line["state"] == "failed" and re.search(reason, line["reason"])]
+    (failed,) = (line for line in ended if line["number"] == number)
+    assert failed["state"] == "failed" and re.search(reason, failed["reason"]), failed
     assert any(line["state"] == "complete" for line in ended)
     outcome = f"goes on; that trial failed: {failed['reason'][:60]}"
-    return judged(home, acknowledged(database(home)), in_flight=_TRIED_AGAIN, outcome=outcome)
+    return judged(home, struck(home, number), in_flight=_TRIED_AGAIN, outcome=outcome)

@@ -1,0 +1,123 @@
+"""What is lost on Ray: a worker, its node, or the raylet that starts workers. For ``search.tune`` alone."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray._private import worker as ray_worker
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
+from ray.tune.execution.tune_controller import TuneController
+
+from search.ends import RayletDiedError, kind_of
+from search.watchdog import take_marker
+
+_NODE_DIED = "its node has died"
+"""As Ray says it of an actor; it has no error of its own for that."""
+
+
+class TellsLosses(Protocol):
+    """Whom ``losses_told`` tells."""
+
+    #: Why the worker was lost that Tune is about to name.
+    loss: BaseException | None
+
+
+def how_it_was_lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
+    """How a trial ended whose worker is gone: as its watchdog said, or as Ray does."""
+    left = take_marker(folder)
+    if left is not None:
+        return {"failed": left.reason, "kind": left.kind}
+    said = str(loss).strip().splitlines() if loss is not None else []
+    reason = f"its worker was lost: {said[0][:300]}" if said else "its worker was lost"
+    if isinstance(loss, RayTaskError):
+        return {"failed": reason, "kind": kind_of(loss.cause)}
+    if isinstance(loss, OutOfMemoryError):
+        return {"failed": "Ray ended its worker, since the machine ran out of memory", "kind": "out_of_memory"}
+    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _NODE_DIED in str(loss)):
+        return {"failed": reason, "kind": "lost_node"}
+    return {"failed": reason, "kind": "lost_worker"}
+
+
+@contextmanager
+def losses_told(searcher: TellsLosses) -> Iterator[None]:
+    """Within it, every loss of a worker is one lost trial, and the searcher knows why.
+
+    Tune ends the whole study with a RuntimeError where Ray's memory monitor ends a worker in the midst of a task: it
+    knows of actors that died and of tasks that failed, and takes an OutOfMemoryError for neither. And it tells its
+    searchers that a trial failed, not why.
+    """
+    task_failed, trial_failed = RayActorManager._actor_task_failed, TuneController._process_trial_failure
+
+    def known(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            died = ActorDiedError()
+            died.__cause__ = exception
+            exception = died
+        task_failed(manager, tracked_actor_task, exception)
+
+    def told(controller: TuneController, trial: Any, exception: Exception) -> None:
+        searcher.loss = exception.__cause__ or exception
+        trial_failed(controller, trial, exception)
+
+    RayActorManager._actor_task_failed, TuneController._process_trial_failure = known, told
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed, TuneController._process_trial_failure = task_failed, trial_failed
+
+
+@contextmanager
+def raylet_watched() -> Iterator[None]:
+    """Leave the block with ``RayletDiedError`` as soon as the raylet of this machine dies.
+
+    Ray itself notices late: the driver goes on waiting for up to minutes, or is ended from C++ with a dump and no word
+    on what to do. The raylet is asked nothing; a connection to it ends when it does.
+    """
+    path = getattr(ray_worker._global_node, "raylet_socket_name", None)
+    # Elsewhere than in the main thread nothing can be interrupted; where sockets are none of Unix's, nothing watched.
+    if path is None or not hasattr(socket, "AF_UNIX") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_dead, is_over = threading.Event(), threading.Event()
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+
+    def watch() -> None:
+        with suppress(OSError):
+            connection.recv(1)
+        if not is_over.is_set():
+            is_dead.set()
+            _thread.interrupt_main(signal.SIGINT)
+
+    thread = threading.Thread(target=watch, name="raylet-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_dead.is_set():
+            raise RayletDiedError(
+                "Ray's raylet on this machine, the process that starts its workers, has died"
+            ) from None
+        raise
+    finally:
+        is_over.set()
+        # Wakes the thread, which may be waiting for what never comes.
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        connection.close()
