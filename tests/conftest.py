@@ -18,6 +18,8 @@ from trainers.quiet import silence_libraries
 from trainers.run import Run
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Ray's workers give way to all else by default: beside another process of tests they would starve.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (so Ray spells it)
 silence_libraries()
 torch.set_num_threads(1)
 _PROCESSES = ("end_to_end", "faults")

@@ -15,6 +15,7 @@ from search.preparation import planned_teacher
 from search.rehearsal import Rehearsal
 from search.run import main
 from search.space import Space
+from tests.devices import ONE_CORE
 
 FOLDER = Path(__file__).parents[2] / "spaces"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
