@@ -1,8 +1,8 @@
 # Every target does its own set-up: a fresh machine needs only python3 (3.11 or newer), make and the network.
 PYTHON ?= python3
 SPACE  ?= spaces/pruning_ratios.yaml
-# Processes that run the tests; 0 is one, and 2 are faster on an idle machine.
-JOBS   ?= 0
+# Processes that run the tests; 0 is one.
+JOBS   ?= 2
 READY  := .venv/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .PHONY: run test check faults setup clean

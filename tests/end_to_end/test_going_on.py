@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from objectives.fid import Fid
+from objectives.objective import Measurement
 from search import Study
 from search.run import main as run_command
 from trainers.cache import Cache
 from trainers.errors import UserError
+from trainers.models.diffusion_model import DiffusionModel
+from trainers.run import Run
 
 BY_HAND = """\
 prune.rule: flexible
@@ -48,7 +56,7 @@ def test_a_candidate_is_tried_once_on_a_finished_study(
     said = capsys.readouterr().out
     (new,) = [line for line in lines(copied) if line["number"] not in {line["number"] for line in before}]
     assert f"by hand: trained in full beside the budget, as trial {new['number']}" in said
-    assert new["by_hand"] and new["state"] == "complete" and new["images"] == 12_000 and len(new["rungs"]) == 1
+    assert new["by_hand"] and new["state"] == "complete" and new["images"] == 6_000 and len(new["rungs"]) == 1
     assert new["candidate"] == {
         "prune.rule": "flexible",
         "prune.criterion": "magnitude",
@@ -78,6 +86,45 @@ def test_a_study_begins_with_another_ones_results(copied: Path, capsys: pytest.C
     exported = second.export(int(second.front().index[0]), "student")
     assert (exported / "recipe.yaml").is_file() and (exported / "model.safetensors").is_file()
     assert json.loads((second.views.folder / "from_study.json").read_text())[0]["path"] == str(copied)
+
+
+def test_trials_of_other_versions_are_told_apart(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(copied / "study.db")) as database, database:
+        was = f'"torch": "{torch.__version__}"'
+        changed = database.execute(
+            "UPDATE trial_user_attributes SET value_json = replace(value_json, ?, ?) WHERE key = 'record'",
+            (was, '"torch": "1.0"'),
+        )
+        assert changed.rowcount
+    assert run_command(Path("tiny.yaml"), workers=0) == 0
+    said = capsys.readouterr().out
+    assert "ran elsewhere, and what follows may differ from it: torch 1.0, now " in said
+
+
+def test_failures_that_are_all_alike_pause_the_study(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure, calls = Fid.measure, []
+
+    def measured(self: Fid, model: DiffusionModel, run: Run) -> Measurement:
+        calls.append(model)
+        found = measure(self, model, run)
+        # The first is of the teacher.
+        return found if len(calls) == 1 else replace(found, value=float("nan"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Fid, "measure", measured)
+        assert run_command(Path("tiny.yaml"), workers=0, name="broken") == 4
+    study = Path("studies/runs/broken")
+    said = capsys.readouterr().err
+    assert "paused: 5 times in a row it ended alike (diverged)" in said and "objective fid is nan" in said
+    assert "python -m search.run tiny.yaml --name broken --workers 0" in said
+    failed = [line for line in lines(study) if line["state"] == "failed" and line["kind"] == "diverged"]
+    assert len(failed) == 5 and len(calls) == 6
+    # The cause is put right; every trial still counts as it ended.
+    assert run_command(Path("tiny.yaml"), workers=0, name="broken", trials=1) == 0
+    assert [line for line in lines(study) if line["number"] in {each["number"] for each in failed}] == failed
+    assert any(line["state"] == "complete" for line in lines(study))
 
 
 def test_mistakes_are_found_before_anything_is_computed(copied: Path) -> None:

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from search import rehearsal
 from trainers.command import command
 
 # What makes the README's commands short: the tiny space in place of the shipped one, and budgets to match.
@@ -36,7 +37,7 @@ CLAIMS = """\
 name: tiny
 teacher:
   network: {unet: {channels: [8, 16], norm_groups: 4}}
-  images: 60_000
+  images: 30_000
   learning_rate: 0.003
   sampling_steps: 10
 objectives: [{fid: {extractor: labels, samples: 200}}]
@@ -94,6 +95,9 @@ def run(line: str, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs(repository: Path, study: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    # Whether an estimate is good is another test's question.
+    for name, least in (("_SECONDS", 0.1), ("_BATCHES", 2), ("_CANDIDATES", 1), ("_FURTHER", 1)):
+        monkeypatch.setattr(rehearsal, name, least)
     Path("claims.yaml").write_text(CLAIMS)
     Path("candidate.yaml").write_text(CANDIDATE)
     for line in commands(repository, page):

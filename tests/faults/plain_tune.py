@@ -1,21 +1,21 @@
 """What ``ray.tune.Tuner`` with ``OptunaSearch`` does under the same faults, as its documentation says to use it.
 
 ``python -m tests.faults.plain_tune FOLDER [--restore] [--fault NAME]`` is such a program: Optuna keeps its study in
-SQLite, a trial reports twice and keeps a checkpoint each time. ``beside(place)`` runs it under each fault and counts.
+SQLite, a trial reports twice and keeps a checkpoint each time. With ``--all`` it is run under each fault, and what came
+of it is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -63,7 +63,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--restore", action="store_true")
     parser.add_argument("--fault", default="")
+    parser.add_argument("--all", action="store_true")
     asked = parser.parse_args()
+    if asked.all:
+        for name, said in beside(asked.folder):
+            print(f"{name}\t{said}", flush=True)
+        return
     import optuna
     import ray
     from ray import tune
@@ -96,21 +101,18 @@ def _space(trial: Any, *, folder: Path, fault: str) -> dict[str, Any]:
     return {"folder": str(folder), "fault": fault}
 
 
-def beside(place: Path) -> dict[str, str]:
-    """Fault -> what came of it: lost, paid twice, how it ended."""
+def beside(place: Path) -> Iterator[tuple[str, str]]:
+    """Of each fault, what came of it: lost, paid twice, how it ended."""
     from tests.faults.rows.ray_rows import cluster
 
-    found = {}
     with cluster({}) as two:
         for name, act in _FAULTS.items():
             folder = place / name
-            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             try:
-                found[name] = act(folder, two.address)
+                yield name, act(folder, two.address)
             except subprocess.TimeoutExpired:
-                found[name] = f"does not end in {_PATIENCE_SECONDS} s"
-    return found
+                yield name, f"does not end in {_PATIENCE_SECONDS} s"
 
 
 def _driver_killed(folder: Path, address: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="slimfront-faults-"))
     os.environ.setdefault("SLIMFRONT_CACHE", str(place / "cache"))
     begun, table, bad = time.monotonic(), [], []
+    # Meanwhile: it mostly waits for Ray and for trials that sleep.
+    plain = None if asked.without_plain_tune else _plain_tune(place / "plain")
     try:
         for name, (title, row) in rows.ROWS.items():
             if asked.only and name not in asked.only:
@@ -43,8 +46,10 @@ def main() -> int:
             bad += [f"{title}: {fault}"] if fault else []
             print(f"{time.monotonic() - since:5.0f} s  {' | '.join(cells)}", flush=True)
             shutil.rmtree(place / name, ignore_errors=True)
-        beside = {} if asked.without_plain_tune else _plain_tune(place / "plain")
+        beside = _said(plain) if plain is not None else {}
     finally:
+        if plain is not None:
+            plain.kill()
         shutil.rmtree(place, ignore_errors=True)
     text = _markdown(table, beside, bad, seconds=time.monotonic() - begun)
     print(f"\n{text}")
@@ -75,13 +80,16 @@ def _run(title: str, name: str, row: rows.Row, place: Path, *, reduced: bool) ->
     return cells, "" if result.holds else f"lost {list(result.lost)}, paid twice {result.paid_twice}"
 
 
-def _plain_tune(place: Path) -> dict[str, str]:
-    from tests.faults.plain_tune import beside
+def _plain_tune(place: Path) -> subprocess.Popen[str]:
+    place.mkdir(parents=True)
+    command = [sys.executable, "-m", "tests.faults.plain_tune", str(place), "--all"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    found = beside(place)
-    for name, said in found.items():
-        print(f"plain Tune, {name}: {said}", flush=True)
-    return found
+
+def _said(plain: subprocess.Popen[str]) -> dict[str, str]:
+    said, _ = plain.communicate()
+    lines = [line.partition("\t") for line in said.splitlines() if "\t" in line]
+    return {name: what for name, _, what in lines}
 
 
 def _markdown(table: list[tuple[str, ...]], beside: dict[str, str], bad: list[str], *, seconds: float) -> str:
