@@ -24,7 +24,7 @@ SHORTER = {
     "spaces/combined.yaml --address auto": "tiny.yaml --address auto --dry-run",
     "my-space.yaml": "tiny.yaml",
     "--points 5": "--points 2 --images 2_000",
-    "--trials 48": "--trials 8",
+    "--trials 48": "--trials 6",
     "--name four_steps": "--name four_steps --trials 1",
     "--max size_mb=0.3": "--max size_mb=1",
     "--max latency_ms=40": "--max latency_ms=10000",
