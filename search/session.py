@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.command import INTERRUPTED
 from trainers.errors import UserError
+from trainers.visible import for_terminal, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -186,6 +187,7 @@ class Session:
 
         from search import preflight, preparation
         from search._database import check_storage, engine_of
+        from search._database_file import FILE, is_damage, reason_of, unusable
         from search.checkpoints import check_reachable
         from search.lease import StudyHeldError, held
 
@@ -203,20 +205,22 @@ class Session:
         models = self.space.budget.models_kept(self.space.halving) + len(self.by_hand)
         preflight.check_disk(self.folder, seen, trials=models)
         try:
-            with held(
-                self.folder, engine_of(self.folder, self.space.storage), take_over=self.take_over, say=self._say
-            ) as lease:
+            engine = engine_of(self.folder, self.space.storage)
+            with held(self.folder, engine, take_over=self.take_over, say=self._say) as lease:
                 return self._search_holding(foresight, seen, images, lease)
         except StudyHeldError as error:
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{for_terminal(str(error))}\n")
             return HELD
         except (OSError, SQLAlchemyError, StorageInternalError) as error:
+            if not isinstance(error, OSError) and is_damage(error):
+                raise UserError(unusable(self.folder / FILE, reason_of(error))) from None
             # The disk is full, or the database locked, read-only or away: no fault of the study's.
             sys.stderr.write(self._stopped(error))
             return PAUSED
 
     def _search_holding(self, foresight: Foresight, seen: Survey, images: Images, lease: Lease) -> int:
         from search import by_hand, preflight
+        from search._stored_check import check_kept
         from search.ending import show_end
         from search.known import Foresight
         from search.live import LiveWatcher, PlainWatcher, Tally
@@ -227,6 +231,8 @@ class Session:
         from search.workers import worker_count
         from trainers.provenance import device_name
 
+        # Before a teacher is trained for a study that cannot go on.
+        check_kept(self.folder, self.space)
         searching = Searching(
             space=self.space,
             folder=self.folder,
@@ -284,7 +290,7 @@ class Session:
                 self._say(f"warning: trial {last.number} ran elsewhere, and what follows may differ from it: {said}")
 
     def _stopped(self, error: Exception) -> str:
-        from search._held_storage import reason_of
+        from search._database_file import reason_of
 
         return (
             f"stopped: {self.folder} could not be written or read ({reason_of(error)}). What was measured "
@@ -302,7 +308,7 @@ class Session:
     # Small things
 
     def _say(self, text: str, *, style: str | None = None) -> None:
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(visible(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _say_question(self) -> None:
         if self.space.question:

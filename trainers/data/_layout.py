@@ -65,7 +65,7 @@ def layout_of(folder: Path) -> Layout:
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     tables: dict[str, list[Path]] = {ending: [] for ending in ENDINGS}
-    images = []
+    images: list[Path] = []
     for path in sorted(folder.rglob("*")):
         # Folders such as .git or .cache, and macOS's copies of file attributes, which are named like images.
         if any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
