@@ -12,9 +12,9 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
 from search.file_system import check_local
-from search.storage_url import hidden
 from trainers.errors import UserError
 from trainers.foreign import file_inside
+from trainers.redaction import without_passwords
 
 FILE = "study.db"
 BUSY_SECONDS = 60
@@ -114,7 +114,7 @@ def reason_of(error: BaseException) -> str:
         # Its text is what was looked for, and says nothing alone.
         found = LookupError(f"there is no {found}")
     said = str(found.orig if isinstance(found, DBAPIError) and found.orig is not None else found)
-    return hidden(" ".join(said.split()))[:500].rstrip(".") or type(found).__name__
+    return without_passwords(" ".join(said.split()))[:500].rstrip(".") or type(found).__name__
 
 
 def _of_driver(error: BaseException) -> BaseException:

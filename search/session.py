@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.command import INTERRUPTED
 from trainers.errors import UserError
+from trainers.redaction import without_passwords
 from trainers.visible import for_terminal, visible
 
 if TYPE_CHECKING:
@@ -330,11 +331,13 @@ class Session:
         write_atomically(self.folder / "space.yaml", self.space.effective_text.encode())
 
     def _resume_command(self) -> str:
-        from search.storage_url import hidden
+        from search.storage_url import override_shown
 
-        options: list[tuple[str, object]] = [("--set", override) for override in self.overrides]
+        options: list[tuple[str, object]] = [("--set", override_shown(override)) for override in self.overrides]
         options += [("--try", path) for path in self.tries]
         options += [("--name", self.name), ("--trials", self.trials)]
         options += [("--workers", self.workers), ("--address", self.address)]
-        given = [part for option, value in options if value is not None for part in (option, hidden(str(value)))]
+        given = [
+            part for option, value in options if value is not None for part in (option, without_passwords(str(value)))
+        ]
         return shlex.join(["python", "-m", "search.run", str(self.path), *given])
