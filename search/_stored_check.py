@@ -49,10 +49,10 @@ class _Measurement:
 @dataclass(frozen=True, kw_only=True)
 class _Result:
     images: Annotated[int, Field(ge=0, le=10**15)]
+    is_last: bool
     measurements: dict[str, _Measurement]
     seconds: dict[str, Seconds]
     notes: list[Shortfall]
-    is_last: bool = True
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
 
@@ -154,8 +154,9 @@ def _faults_of_state(trial: FrozenTrial, names: Sequence[str]) -> Iterator[str]:
         yield "it is queued, and has begun"
     if stored.reached(trial) > stored.target(trial) + _SETTLED:
         yield f"it was to be trained to {stored.target(trial):.4g}, and has measured at {stored.reached(trial):.4g}"
-    if trial.state == TrialState.COMPLETE and len(trial.values or ()) != len(names):
-        yield f"it is complete with {len(trial.values or ())} values for {len(names)} objectives"
+    told = [value for value in trial.values or () if _is_number(value)]
+    if trial.state == TrialState.COMPLETE and len(told) != len(names):
+        yield f"it is complete with {len(told)} values for {len(names)} objectives"
     if record is None:
         return
     unknown = record.keys() - {each.name for each in fields(Record)}
@@ -209,6 +210,8 @@ def _faults_of_rungs(rungs: Sequence[Mapping[str, Any]], space: Space) -> Iterat
     for rung, share in zip(rungs, shares, strict=True):
         if min(abs(share - each) for each in known) > _SETTLED:
             yield f"it has measured at {share:.4g} of its training, where no rung of this space is"
+        if rung["result"]["is_last"] != (share > 1 - _SETTLED):
+            yield f"it has measured at {share:.4g} of its training, and says otherwise"
         learned = [name for name, each in space.named_objectives.items() if each.is_learned]
         missing = [name for name in learned if name not in rung["values"]]
         if missing and share < 1:
