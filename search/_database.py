@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,19 +11,19 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from search._held_storage import HeldStorage, PatientStorage, reason_of
+from search._database_file import BUSY_SECONDS, FILE, faults_told, prepared, reason_of, unusable
+from search._held_storage import HeldStorage, PatientStorage
 from search.file_system import check_local
 from search.record import Record
 from search.storage_url import ALLOWED, is_kept, keep, url_of, without_password
 from search.stored import RECORD
 from trainers.errors import UserError
 
-_FILE = "study.db"
-_BUSY_SECONDS = 60
 _CONNECTION = {
     "application_name": "slimfront",
     "connect_timeout": 10,
@@ -50,15 +50,26 @@ class Database:
 
     def __init__(self, folder: Path, *, goals: Mapping[str, str], storage: str | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.optuna = optuna.create_study(
-            study_name=folder.name,
-            storage=HeldStorage(_storage(folder, storage)),
-            directions=["minimize" if goal == "min" else "maximize" for goal in goals.values()],
-            load_if_exists=True,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.optuna.set_metric_names(list(goals))
+        kept = _storage(folder, storage)
+        #: For messages.
+        self.place = _shown(folder, kept)
+        directions = [StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE for goal in goals.values()]
+        with faults_told(self.place):
+            _check_name(folder, kept)
+            self.optuna = optuna.create_study(
+                study_name=folder.name, storage=HeldStorage(kept), directions=directions, load_if_exists=True
+            )
+            if self.optuna.directions != directions:
+                held, asked = (
+                    ", ".join(each.name.lower() for each in them) or "nothing"
+                    for them in (self.optuna.directions, directions)
+                )
+                raise UserError(unusable(self.place, f"its objectives are to {held}, those of the space to {asked}"))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self.optuna.set_metric_names(list(goals))
+            # Read once for all, and whole: what cannot be read is found here.
+            self.trials()
 
     @property
     def engine(self) -> Engine:
@@ -134,10 +145,31 @@ def check_storage(folder: Path, storage: str | None) -> None:
         UserError: when it cannot, with the reason.
     """
     url = url_of(folder, storage)
-    if url is None:
-        check_local(folder)
-    else:
+    if url is not None:
         _server(url).engine.dispose()
+    elif os.path.lexists(folder / FILE):
+        _in_file(folder).engine.dispose()
+    else:
+        check_local(folder)
+
+
+def _check_name(folder: Path, kept: RDBStorage) -> None:
+    """A database file belongs to one folder, and its study has that folder's name."""
+    if isinstance(kept, PatientStorage):
+        return
+    with kept.engine.connect() as connection:
+        names = [str(name) for (name,) in connection.exec_driver_sql("SELECT study_name FROM studies")]
+    if names and folder.name not in names:
+        raise UserError(
+            f"{_shown(folder, kept)} holds the study {names[0][:100]!r}, and this one is {folder.name!r}. "
+            "Give the folder that name again, or give this run another --name."
+        )
+
+
+def _shown(folder: Path, kept: RDBStorage) -> str:
+    if isinstance(kept, PatientStorage):
+        return without_password(kept.engine.url.render_as_string(hide_password=False))
+    return str(folder / FILE)
 
 
 def _storage(folder: Path, storage: str | None) -> RDBStorage:
@@ -155,20 +187,11 @@ def _storage(folder: Path, storage: str | None) -> RDBStorage:
 
 
 def _in_file(folder: Path) -> RDBStorage:
-    check_local(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _FILE
-    try:
-        # Write-ahead logging lets others read while the driver writes; the setting stays with the file.
-        with sqlite3.connect(path, timeout=_BUSY_SECONDS) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.DatabaseError as error:
-        raise UserError(
-            f"{path} is not a usable database ({error}). Move it away, or give the run another --name."
-        ) from None
-    return RDBStorage(
-        _as_template(f"sqlite:///{path.resolve()}"), engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}}
-    )
+    path = prepared(folder)
+    with faults_told(path):
+        return RDBStorage(
+            _as_template(f"sqlite:///{path.resolve()}"), engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
+        )
 
 
 def _server(url: str) -> PatientStorage:

@@ -21,8 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from search._database_file import reason_of
 from search.record import Record
-from search.storage_url import hidden, without_password
+from search.storage_url import without_password
 from search.stored import RECORD
 from trainers.errors import UserError
 
@@ -148,14 +149,6 @@ class PatientStorage(RDBStorage):
         with self.engine.connect() as connection:
             rows = connection.execute(query.order_by(TrialModel.trial_id.desc()).limit(10)).all()
         return dict(row.tuple() for row in rows)
-
-
-def reason_of(error: BaseException) -> str:
-    """What the database says, in one line, without a password."""
-    while error.__cause__ is not None and not isinstance(error, DBAPIError):
-        error = error.__cause__
-    said = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
-    return hidden(" ".join(said.split()))[:500] or type(error).__name__
 
 
 def _patiently(call: Callable[[], Any], storage: RDBStorage) -> Any:

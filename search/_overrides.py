@@ -8,7 +8,7 @@ from search._knob_reading import ITEM, label_of, name_of
 from search._open_recipe import stage_places
 from search._yaml import Entries, Entry, Items, Leaf, Node, read_yaml
 from search.space_error import Mistakes, Place
-from search.storage_url import hidden
+from search.storage_url import override_shown
 from trainers.registry import suggestion
 
 
@@ -25,7 +25,7 @@ def overridden(root: Entries, overrides: Sequence[str], *, keys: Sequence[str], 
     """
     for override in overrides:
         path, equals, text = (part.strip() for part in override.partition("="))
-        shown = hidden(override)
+        shown = override_shown(override)
         place = Place(line=0, column=0, override=shown or "''")
         if not equals or not path:
             mistakes.add("is not an override. Write --set path=value, such as --set budget.trials=4.", place=place)

@@ -21,6 +21,7 @@ from search.trackers.tracker import TRACKERS, Tracker
 from search.watchdog import TrialLimits
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
+from trainers.redaction import without_passwords
 from trainers.registry import Registry, suggestion
 from trainers.resources import Resources
 from trainers.teacher import Teacher
@@ -195,6 +196,20 @@ def check_finite(node: Node, path: str, mistakes: Mistakes) -> None:
     elif isinstance(node, Entries):
         for key, entry in node.entries.items():
             check_finite(entry.node, f"{path}.{key}" if path else key, mistakes)
+
+
+def check_no_password(node: Node, path: str, mistakes: Mistakes) -> None:
+    """Only ``storage`` may hold a password, which is then kept nowhere; all else goes into files that are passed on."""
+    if isinstance(node, Leaf) and isinstance(node.value, str) and without_passwords(node.value) != node.value:
+        text = "holds a password, which would be kept with the study. Leave it to the environment of each machine."
+        mistakes.add(text, path=path, place=node.place)
+    elif isinstance(node, Items):
+        for index, item in enumerate(node.items):
+            check_no_password(item, f"{path}.{index}", mistakes)
+    elif isinstance(node, Entries):
+        for key, entry in node.entries.items():
+            if key != "storage" or path:
+                check_no_password(entry.node, f"{path}.{key}" if path else key, mistakes)
 
 
 def _place(

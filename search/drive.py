@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from search.ends import TrialEndError, kind_of
 from search.evaluate import TrialPlan, Workshop, check_shared, confirm, train
 from search.watchdog import Watchdog
+from trainers.redaction import without_passwords
 
 if TYPE_CHECKING:
     from search.job import Job
@@ -136,11 +137,11 @@ def failure_reason(error: BaseException, folder: Path) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a") as log:
-            log.write("".join(traceback.format_exception(error)))
+            log.write(without_passwords("".join(traceback.format_exception(error))))
     except OSError:
         # A full disk may be why it failed; the reason is kept all the same.
         _logger.warning("%s: no log could be written", folder)
-    text = str(error).strip().splitlines()
+    text = without_passwords(str(error)).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
 
 

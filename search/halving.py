@@ -174,7 +174,12 @@ class Halving:
     def _first_by_sort(self, rung: int, waiting: list[int]) -> int:
         """The waiting trial on the best non-dominated layer of the rung; within a layer the lowest sum of ranks."""
         everyone = [trial for trial, values in self._values.items() if rung in values]
-        names = list(self._values[everyone[0]][rung])
+        # On another device, or by another version, more may have been foretold.
+        names = [
+            name
+            for name in self._values[waiting[0]][rung]
+            if all(name in self._values[each][rung] for each in everyone)
+        ]
         points = np.array([[self._values[trial][rung][name] for name in names] for trial in everyone])
         ranks = points.argsort(axis=0).argsort(axis=0).sum(axis=1)
         layer, left = np.zeros(len(points)), np.arange(len(points))

@@ -23,12 +23,15 @@ import sqlalchemy
 from sqlalchemy import Column, Connection, Engine, Float, Integer, MetaData, String, Table
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
+from search._database_file import unusable
 from trainers.errors import UserError
 
 BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
 """Without a beat for so long, a driver counts as dead. Should it come back, the fence keeps it from writing."""
 
+_LATEST = 1e11
+"""Seconds since 1970 that still are a date."""
 _PROC = Path("/proc")
 _LEASES = Table(
     "slimfront_leases",
@@ -286,7 +289,22 @@ def held(
 
 def _holder_of(connection: Connection, query: Any) -> Holder | None:
     row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else Holder(**row)
+    holder = None if row is None else Holder(**row)
+    if holder is not None and not _is_sound(holder):
+        place = connection.engine.url.database if connection.dialect.name == "sqlite" else "the database"
+        raise UserError(unusable(str(place), "who holds the study cannot be read from it"))
+    return holder
+
+
+def _is_sound(holder: Holder) -> bool:
+    """Whether the row can have been written by a driver; SQLite keeps anything in any column."""
+    texts = (holder.study, holder.token, holder.host, holder.boot, holder.process_start)
+    counts, times = (holder.process, holder.beats), (holder.since, holder.last_beat)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(count, int) and 0 <= count < 2**31 for count in counts)
+        and all(isinstance(seconds, int | float) and 0 <= seconds < _LATEST for seconds in times)
+    )
 
 
 def _utc(seconds: float) -> str:

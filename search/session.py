@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.command import INTERRUPTED
 from trainers.errors import UserError
+from trainers.redaction import without_passwords
+from trainers.visible import for_terminal, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -186,7 +188,7 @@ class Session:
 
         from search import preflight, preparation
         from search._database import check_storage, engine_of
-        from search._held_storage import reason_of
+        from search._database_file import FILE, is_damage, reason_of, unusable
         from search.checkpoints import check_reachable
         from search.ends import RayletDiedError
         from search.lease import StudyHeldError, held
@@ -205,14 +207,15 @@ class Session:
         models = self.space.budget.models_kept(self.space.halving) + len(self.by_hand)
         preflight.check_disk(self.folder, seen, trials=models)
         try:
-            with held(
-                self.folder, engine_of(self.folder, self.space.storage), take_over=self.take_over, say=self._say
-            ) as lease:
+            engine = engine_of(self.folder, self.space.storage)
+            with held(self.folder, engine, take_over=self.take_over, say=self._say) as lease:
                 return self._search_holding(foresight, seen, images, lease)
         except StudyHeldError as error:
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{for_terminal(str(error))}\n")
             return HELD
         except (OSError, SQLAlchemyError, StorageInternalError) as error:
+            if not isinstance(error, OSError) and is_damage(error):
+                raise UserError(unusable(self.folder / FILE, reason_of(error))) from None
             # The disk is full, or the database locked, read-only or away: no fault of the study's.
             sys.stderr.write(self._stopped(f"{self.folder} could not be written or read ({reason_of(error)})"))
             return PAUSED
@@ -222,6 +225,7 @@ class Session:
 
     def _search_holding(self, foresight: Foresight, seen: Survey, images: Images, lease: Lease) -> int:
         from search import by_hand, preflight
+        from search._stored_check import check_kept
         from search.ending import show_end
         from search.known import Foresight
         from search.live import LiveWatcher, PlainWatcher, Tally
@@ -234,6 +238,8 @@ class Session:
         from trainers.provenance import device_name
 
         remove_abandoned(self.folder)
+        # Before a teacher is trained for a study that cannot go on.
+        check_kept(self.folder, self.space)
         searching = Searching(
             space=self.space,
             folder=self.folder,
@@ -307,7 +313,7 @@ class Session:
     # Small things
 
     def _say(self, text: str, *, style: str | None = None) -> None:
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(visible(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _say_question(self) -> None:
         if self.space.question:
@@ -329,11 +335,13 @@ class Session:
         write_atomically(self.folder / "space.yaml", self.space.effective_text.encode())
 
     def _resume_command(self) -> str:
-        from search.storage_url import hidden
+        from search.storage_url import override_shown
 
-        options: list[tuple[str, object]] = [("--set", override) for override in self.overrides]
+        options: list[tuple[str, object]] = [("--set", override_shown(override)) for override in self.overrides]
         options += [("--try", path) for path in self.tries]
         options += [("--name", self.name), ("--trials", self.trials)]
         options += [("--workers", self.workers), ("--address", self.address)]
-        given = [part for option, value in options if value is not None for part in (option, hidden(str(value)))]
+        given = [
+            part for option, value in options if value is not None for part in (option, without_passwords(str(value)))
+        ]
         return shlex.join(["python", "-m", "search.run", str(self.path), *given])

@@ -18,6 +18,7 @@ from search._overrides import overridden
 from search._recipe_check import check_recipe, parsed_candidate
 from search._sections import (
     check_finite,
+    check_no_password,
     check_trade_off,
     read_budget,
     read_checkpoints,
@@ -43,11 +44,12 @@ from search.knob import Knob, Value
 from search.name import check_name
 from search.samplers.sampler import SamplerOptions
 from search.space_error import Mistakes, Place, SpaceError
-from search.storage_url import has_password, hidden, without_password
+from search.storage_url import has_password, override_shown, without_password
 from search.trackers.tracker import Tracker
 from search.watchdog import TrialLimits
 from trainers.data.dataset import Dataset
 from trainers.recipe import Recipe
+from trainers.redaction import without_passwords
 from trainers.registry import suggestion
 from trainers.resources import Resources
 from trainers.teacher import Teacher
@@ -79,7 +81,7 @@ class Space:
         storage: URL of the PostgreSQL database that keeps the study; None where that is a file in the study's folder.
         checkpoints: URI under which all machines find trials' files; None where they share the study's folder.
         recipe: The stages with their knobs.
-        text: The file exactly as read, unless there is a password in its ``storage``: then as ``effective_text``.
+        text: The file exactly as read, unless there is a password in it: then as ``effective_text``.
         effective_text: The space after ``overrides``; ``text`` when there are none. No password is in it.
         overrides: As given to ``read``: ``path=value``, without passwords.
     """
@@ -187,13 +189,15 @@ def _read(text: str, *, subject: str, name: str, overrides: tuple[str, ...]) -> 
     assert isinstance(root, Entries)
     root = overridden(root, overrides, keys=KEYS, mistakes=mistakes)
     check_finite(root, "", mistakes)
+    check_no_password(root, "", mistakes)
     _check_keys(root, mistakes)
-    question = head_comment(text)
+    question = without_passwords(head_comment(text))
     parts = _parts(_content.with_defaults(root), name, mistakes)
     mistakes.raise_for(subject)
     storage = parts["storage"]
-    is_secret = storage is not None and has_password(storage)
-    if is_secret:
+    is_secret = without_passwords(text) != text
+    if storage is not None and has_password(storage):
+        is_secret = True
         place = root.entries["storage"].place
         leaf = Entry(Leaf(without_password(storage), place), place)
         root = Entries({**root.entries, "storage": leaf}, root.place)
@@ -203,7 +207,7 @@ def _read(text: str, *, subject: str, name: str, overrides: tuple[str, ...]) -> 
         question=question,
         text=effective if is_secret else text,
         effective_text=effective,
-        overrides=tuple(map(hidden, overrides)),
+        overrides=tuple(map(override_shown, overrides)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainers.errors import UserError
+from trainers.redaction import without_passwords
 
 _MOST_SHOWN = 100
 _LONGEST = 1_000
@@ -61,7 +62,7 @@ class SpaceError(UserError):
         lines = [f"{self.subject} has {count} {'mistake' if count == 1 else 'mistakes'}:"]
         lines += [str(mistake) for mistake in self.mistakes[:_MOST_SHOWN]]
         lines += [f"and {count - _MOST_SHOWN} more."] if count > _MOST_SHOWN else []
-        return "\n  ".join(lines)
+        return without_passwords("\n  ".join(lines))
 
 
 class Mistakes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -12,12 +11,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
 from trainers.foreign import json_inside
+from trainers.redaction import without_passwords
 
 VARIABLE = "SLIMFRONT_STORAGE"
 _FILE = "storage.json"
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-_WRITTEN = re.compile(r"(?P<before>\b\w+(?:\+\w+)?://[^\s/@:'\"]*):[^\s'\"]*@")
-_IN_QUERY = re.compile(r"(?P<before>[?&](?:password|passfile|sslpassword)=)[^\s&'\"]*")
 ALLOWED = (
     "postgresql://user@host/database, or left out for a file in the study's folder. "
     "A password is better kept in PGPASSWORD or ~/.pgpass"
@@ -60,13 +58,15 @@ def without_password(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
 
 
-def hidden(text: str) -> str:
-    """Any text without the passwords of URLs in it.
+def override_shown(override: str) -> str:
+    """A ``--set`` option as it may be shown, and given again: without the password it connects by what libpq knows.
 
-    >>> hidden("--set storage=postgresql://me:s3cret@host/studies failed")
-    '--set storage=postgresql://me@host/studies failed'
+    >>> override_shown("storage=postgresql://me:s3cret@host/studies")
+    'storage=postgresql://me@host/studies'
     """
-    return _IN_QUERY.sub(r"\g<before>...", _WRITTEN.sub(r"\g<before>@", text))
+    path, equals, value = override.partition("=")
+    is_url = path.strip() == "storage" and mistake_of(value.strip()) is None
+    return without_passwords(f"{path}{equals}{without_password(value.strip())}" if is_url else override)
 
 
 def url_of(folder: Path, asked: str | None, *, environment: Mapping[str, str] = os.environ) -> str | None:

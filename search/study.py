@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from search import stored
 from search._candidates import Candidates
 from search._database import Database
+from search._stored_check import CONFIRMED, check_stored, goals_of, is_result
 from search.checkpoints import Checkpoints, of_trial
 from search.confirmation import unconfirmed
 from search.devices import elsewhere, timed_by
@@ -30,6 +31,7 @@ from search.views import StudyViews
 from trainers.atomic import write_atomically
 from trainers.foreign import json_inside
 from trainers.states import STATE_FILE, drop_state
+from trainers.visible import all_visible
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -42,8 +44,6 @@ _MAX_ATTEMPTS = 3
 _MICRO_BATCHES = 2
 _KEPT = (stored.CANDIDATE, stored.BY_HAND, stored.ATTEMPT, stored.RETRIED, stored.MICRO_BATCHES)
 """What another trial in its place has of a trial."""
-_CONFIRMED = "confirmed:"
-"""Of attributes of the study: what a trial measured again. A trial that has ended takes no attributes itself."""
 _RESULT = ("images", "measurements", "seconds", "versions", "device")
 
 
@@ -87,8 +87,8 @@ class Study:
         #: Trials that are being measured again, and those where that failed: they are tried when it is opened again.
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
-        goals = {name: each.goal for name, each in space.named_objectives.items()}
-        self._database = Database(folder, goals=goals, storage=space.storage)
+        self._database = Database(folder, goals=goals_of(space), storage=space.storage)
+        check_stored(self._database, space)
         if lease is not None:
             lease.guard(self._database.engine)
         others = read_others(space, folder)
@@ -256,7 +256,7 @@ class Study:
             if name not in other
         }
         if kept:
-            self._database.set_of_study(f"{_CONFIRMED}{number}", kept)
+            self._database.set_of_study(f"{CONFIRMED}{number}", kept)
         else:
             self._not_confirmed.add(number)
         return next(record for record in self.records() if record.number == number)
@@ -309,12 +309,13 @@ class Study:
         if copies is not None and not (folder / "measurements.json").is_file():
             copies.get(folder)
         written = json_inside(folder, "measurements.json") or {}
-        if not written.keys() >= {*_RESULT, "achieved"}:
+        if not written.keys() >= {*_RESULT, "achieved"} or written["images"] != self.space.budget.images:
             return None
         if written.get("candidate", trial.user_attrs.get(stored.CANDIDATE)) != trial.user_attrs.get(stored.CANDIDATE):
             # Of an earlier study that had this name.
             return None
-        return {**{key: written[key] for key in _RESULT}, "notes": written["achieved"], "is_last": True}
+        found = {**{key: written[key] for key in _RESULT}, "notes": written["achieved"], "is_last": True}
+        return found if is_result(found) else None
 
     # What is known
 
@@ -326,8 +327,8 @@ class Study:
             if stored.is_waiting(trial):
                 found.append(self._stopped(trial))
             elif stored.RECORD in trial.user_attrs and trial.state.is_finished():
-                record = Record(**trial.user_attrs[stored.RECORD])
-                found.append(replace(record, confirmed=again.get(f"{_CONFIRMED}{trial.number}", {})))
+                record = Record(**all_visible(trial.user_attrs[stored.RECORD]))
+                found.append(replace(record, confirmed=again.get(f"{CONFIRMED}{trial.number}", {})))
         return found
 
     def write_views(self) -> StudyViews:

@@ -32,8 +32,8 @@ def _not_negative(error: float) -> float:
     return error
 
 
-_Seconds = Annotated[float, Field(ge=0, le=1e12)]
-_Error = Annotated[float, AfterValidator(_not_negative)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+StandardError = Annotated[float, AfterValidator(_not_negative)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class PointView:
 
     trial: int
     values: dict[str, float]
-    stderr: dict[str, _Error | None] = field(default_factory=dict)
+    stderr: dict[str, StandardError | None] = field(default_factory=dict)
     confirmed: bool = False
     first: dict[str, float | None] = field(default_factory=dict)
     tied: list[int] = field(default_factory=list)
@@ -135,7 +135,7 @@ class Confirmation:
     """An objective measured again after the search, with ``draws`` fresh draws of noise."""
 
     value: float
-    stderr: _Error | None = None
+    stderr: StandardError | None = None
     draws: int | None = None
 
 
@@ -164,12 +164,12 @@ class TrialView:
     kind: str | None = None
     candidate: dict[str, Any] = field(default_factory=dict)
     values: dict[str, float | None] = field(default_factory=dict)
-    stderr: dict[str, _Error | None] = field(default_factory=dict)
+    stderr: dict[str, StandardError | None] = field(default_factory=dict)
     samples: dict[str, int | None] = field(default_factory=dict)
     by: dict[str, str | None] = field(default_factory=dict)
     achieved: list[Shortfall] = field(default_factory=list)
-    seconds: _Seconds | None = None
-    stages: dict[str, _Seconds | None] = field(default_factory=dict)
+    seconds: Seconds | None = None
+    stages: dict[str, Seconds | None] = field(default_factory=dict)
     images: int | None = None
     rungs: list[Reached] = field(default_factory=list)
     by_hand: bool = False

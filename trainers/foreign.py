@@ -15,6 +15,7 @@ from trainers.errors import UserError
 from trainers.visible import all_visible
 
 MOST_JSON_BYTES = 64 * 2**20
+_REPOSITORIES = ("models--", "datasets--")
 
 
 def file_inside(folder: Path, name: str | Path) -> Path | None:
@@ -96,4 +97,7 @@ def _target(link: Path) -> Path:
 
 def _shared(home: Path) -> Path:
     """Where the Hugging Face hub's cache keeps the files of all snapshots of a repository; else the folder itself."""
-    return home.parents[1] / "blobs" if home.parent.name == "snapshots" else home
+    for place in (home, *home.parents):
+        if place.parent.name == "snapshots" and place.parents[1].name.startswith(_REPOSITORIES):
+            return place.parents[1] / "blobs"
+    return home

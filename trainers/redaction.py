@@ -7,7 +7,8 @@ import re
 HIDDEN_PASSWORD = "***"
 # scheme://user:password@host. A password that was not percent-encoded may hold any of ":/?#@", so it ends at the last @
 # before a blank, a quote or a bracket; too much of a host's name may go with it, never too little of the password.
-_IN_AUTHORITY = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@'\"]*):([^\s'\"<>]*)@")
+# All within bounds: a text of a stranger may be made so that each of its characters begins another search to its end.
+_IN_AUTHORITY = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]{0,300}):([^\s'\"<>]{0,1000})@")
 # ?password=..., &sslpassword=..., and the same as words of a libpq connection string or of keyword arguments.
 _AS_OPTION = re.compile(r"(?i)(\b(?:ssl)?(?:password|passwd|pwd)['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&'\",;)}<>]+)")
 

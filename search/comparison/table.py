@@ -44,7 +44,9 @@ def sheet(comparison: Comparison, results: Sequence[Result]) -> bytes:
 
     drawn = sorted((result for result in results if result.strip), key=lambda result: -result.seed)
     strips = {result.recipe: result.strip for result in drawn}
-    rows = {name: Image.open(io.BytesIO(strips[name])) for name in comparison.recipes if name in strips}
+    rows = {
+        name: Image.open(io.BytesIO(strips[name]), formats=("WEBP",)) for name in comparison.recipes if name in strips
+    }
     width, height = (max((getattr(row, side) for row in rows.values()), default=0) for side in ("width", "height"))
     page = Image.new("RGB", (_LABEL_WIDTH + width, max(1, len(rows) * (height + 4))), "white")
     pen = ImageDraw.Draw(page)

@@ -22,6 +22,8 @@ from trainers.errors import UserError
 _GREY_MODES = ("1", "L", "LA", "La")
 #: What Pillow raises for damaged files, depending on the format and the kind of damage.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+# Of all formats that Pillow tells by a file's first bytes, whatever its name: one of the others starts a program.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000")
 #: Below this, decoding is mostly Python, and threads stand in each other's way.
 _PIXELS_WORTH_A_THREAD = 64 * 64
 _CHUNK = 128
@@ -97,7 +99,7 @@ def _pixels(encoded: EncodedImage, fit: Fit) -> np.ndarray:
 def _readable(encoded: EncodedImage) -> Iterator[Image.Image]:
     """The opened image; a damaged one is named."""
     try:
-        with Image.open(_opened(encoded)) as image:
+        with Image.open(_opened(encoded), formats=_FORMATS) as image:
             yield image
     except _DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from trainers.data._tables import ENDINGS
 from trainers.errors import UserError
+from trainers.foreign import file_inside
 
 _PARTS = {
     "train": "train",
@@ -63,17 +65,32 @@ def layout_of(folder: Path) -> Layout:
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     tables: dict[str, list[Path]] = {ending: [] for ending in ENDINGS}
-    images = []
+    images: list[Path] = []
     for path in sorted(folder.rglob("*")):
         # Folders such as .git or .cache, and macOS's copies of file attributes, which are named like images.
         if any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
             continue
         # Beside a data set's own files, `datasets` keeps what was computed from them.
-        if path.suffix in tables and not path.name.startswith("cache-"):
-            tables[path.suffix].append(path)
-        elif path.suffix.lower() in _IMAGE_ENDINGS:
-            images.append(path)
+        is_table = path.suffix in tables and not path.name.startswith("cache-")
+        if not (is_table or path.suffix.lower() in _IMAGE_ENDINGS) or not _is_file(folder, path):
+            continue
+        (tables[path.suffix] if is_table else images).append(path)
     return next((found for found in tables.values() if found), []), images
+
+
+def _is_file(folder: Path, path: Path) -> bool:
+    """Whether it can be read; a folder may be called like a file.
+
+    Raises:
+        UserError: when it is neither: a pipe would be waited for, and a link could lead to what is private.
+    """
+    mode = path.lstat().st_mode
+    # Most are: of a million files, each is looked at once.
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return stat.S_ISREG(mode)
+    if not stat.S_ISLNK(mode) or file_inside(folder, path.relative_to(folder)) is None:
+        raise UserError(f"{path} is no regular file. Take it away, or put an image or table in its place.")
+    return True
 
 
 def _table_layout(folder: Path, files: Sequence[Path]) -> Layout:

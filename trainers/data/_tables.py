@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.data._stored import EncodedImage, StoredImages
 from trainers.errors import UserError
+from trainers.foreign import file_inside
 
 if TYPE_CHECKING:
     import pyarrow
@@ -169,9 +170,16 @@ def _struct_content(value: dict[str, Any] | None, file: Path) -> bytes | Path | 
     if value is None:
         return None
     if value.get("bytes") is None and value.get("path"):
-        # An image beside the table; a path that is absolute stays what it is.
-        return file.parent / value["path"]
+        return _beside(file, str(value["path"]))
     return value.get("bytes")
+
+
+def _beside(file: Path, name: str) -> Path:
+    """An image that lies beside the table, or in a folder there."""
+    found = file_inside(file.parent, name)
+    if found is None:
+        raise UserError(f"{file} names the image {name!r}, which is no file beside it. Put the images into the table.")
+    return found
 
 
 def _plain_content(value: Any, file: Path) -> bytes | None:
