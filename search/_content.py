@@ -17,6 +17,7 @@ DEFAULTS = """
 data: digits
 objectives: [fid, size_mb, macs_g, latency_ms]
 limits: {}
+references: []
 constraints: []
 budget: {}
 halving: true
@@ -29,10 +30,13 @@ tracker: null
 storage: null
 checkpoints: null
 """
-# Raising the number of trials, renaming, other resources, measuring the front again, who looks on and where
-# results and checkpoints are kept continue a study.
-_IGNORED = ("name", "resources", "limits_per_trial", "budget.trials", "confirm", "tracker", "storage", "checkpoints")
-_IGNORED_PARTS = ("resources.", "limits_per_trial.", "tracker.")
+# Raising the number of trials, renaming, other resources, measuring the front again, what the report marks beside it,
+# who looks on and where results and checkpoints are kept continue a study.
+_IGNORED = (
+    *("name", "references", "resources", "limits_per_trial", "budget.trials", "confirm"),
+    *("tracker", "storage", "checkpoints"),
+)
+_IGNORED_PARTS = ("references.", "resources.", "limits_per_trial.", "tracker.")
 
 
 def with_defaults(root: Entries) -> Entries:

@@ -209,7 +209,7 @@ def _server(url: str) -> PatientStorage:
     except ImportError:
         raise UserError(
             f"{without_password(url)} needs the driver psycopg, which is not installed. "
-            "Install it with: pip install 'slimfront[postgres]'"
+            "Install it in the checkout of this program: pip install -e '.[postgres]'"
         ) from None
     except (DBAPIError, StorageInternalError, RuntimeError) as error:
         raise UserError(

@@ -15,6 +15,7 @@ from search._pydantic_mistakes import explained
 from search._yaml import Entries, Items, Leaf, Node, flow_text, plain
 from search.budget import Budget, HalvingOptions, ImagesRange, WrittenBudget
 from search.name import check_name
+from search.reference import Reference
 from search.samplers.sampler import SAMPLERS, SamplerOptions
 from search.space_error import Mistakes
 from search.trackers.tracker import TRACKERS, Tracker
@@ -184,6 +185,44 @@ def read_limits(node: Node, names: Sequence[str], mistakes: Mistakes) -> dict[st
         else:
             limits[name] = float(value)
     return limits
+
+
+def read_references(node: Node, names: Sequence[str], mistakes: Mistakes) -> tuple[Reference, ...]:
+    """Points of other works, each name once; ``names`` are the space's objectives, none where those are wrong."""
+    if not isinstance(node, Items):
+        text = f"must be a list such as [{{name: theirs, values: {{fid: 5.29}}}}], got {flow_text(plain(node))}."
+        mistakes.add(text, path="references", place=node.place)
+        return ()
+    found: dict[str, Reference] = {}
+    for index, item in enumerate(node.items):
+        path = f"references.{index}"
+        if isinstance(item, Entries) and "values" in item.entries:
+            _check_values(item.entries["values"].node, f"{path}.values", names, mistakes)
+        reference: Reference | None = _checked(TypeAdapter(Reference).validate_python, item, path, Reference, mistakes)
+        if reference is None:
+            continue
+        if not reference.name.strip() or reference.name in found:
+            wrong = "is listed twice" if reference.name in found else "is empty"
+            text = f"{reference.name!r} {wrong}. Give each reference a name of its own."
+            mistakes.add(text, path=f"{path}.name", place=item.place)
+        found.setdefault(reference.name, reference)
+    return tuple(found.values())
+
+
+def _check_values(node: Node, path: str, names: Sequence[str], mistakes: Mistakes) -> None:
+    if not isinstance(node, Entries) or not node.entries:
+        text = f"must be a mapping such as {{fid: 5.29, macs_g: 3.4}}, got {flow_text(plain(node))}."
+        mistakes.add(text, path=path, place=node.place)
+        return
+    for name, entry in node.entries.items():
+        value = plain(entry.node)
+        if names and name not in names:
+            text = f"unknown objective {name!r}. {suggestion(name, names)}"
+            text += " A reference has values of this space's objectives only."
+            mistakes.add(text, path=path, place=entry.place)
+        elif isinstance(entry.node, Leaf) and (isinstance(value, bool) or not isinstance(value, int | float)):
+            text = f"must be a number, got {flow_text(value)}. Leave it out where it is not known."
+            mistakes.add(text, path=f"{path}.{name}", place=entry.node.place)
 
 
 def check_finite(node: Node, path: str, mistakes: Mistakes) -> None:

@@ -55,6 +55,9 @@ def check_front(folder: Path, front: FrontView) -> None:
     teacher = front.teacher.values if front.teacher else {}
     limits = [f"limits.{name} is {value!r}" for name, value in front.limits.items() if not 0 < value < math.inf]
     loose = {f"teacher.{name}": value for name, value in teacher.items()}
+    loose |= {
+        f"references.{each.name}.{name}": value for each in front.references for name, value in each.values.items()
+    }
     loose |= {name: getattr(front, name) for name in ("hypervolume", "winners_curse", "seconds")}
     others = [f"{name} is {value!r}" for name, value in loose.items() if value is not None and not math.isfinite(value)]
     if wrong := [*limits, *others]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,7 @@ def front_json(study: Study, records: Sequence[Record], *, seconds: float) -> di
         "limits": study.limits,
         "hypervolume": round(relative_volume(values_NM, bound_M), 6),
         "teacher": study.teacher,
+        "references": [asdict(each) for each in study.space.references],
         "points": [_point(within[index], tied=others) for index, others in zip(front, tied, strict=True)],
         "knee": None if best is None else within[front[best]].number,
         "elsewhere": stranger,

@@ -30,6 +30,7 @@ from search._sections import (
     read_limits_per_trial,
     read_name,
     read_objectives,
+    read_references,
     read_resources,
     read_sampler,
     read_storage,
@@ -42,6 +43,7 @@ from search.budget import Budget, HalvingOptions
 from search.expression import Constraint
 from search.knob import Knob, Value
 from search.name import check_name
+from search.reference import Reference
 from search.samplers.sampler import SamplerOptions
 from search.space_error import Mistakes, Place, SpaceError
 from search.storage_url import has_password, override_shown, without_password
@@ -72,6 +74,7 @@ class Space:
         question: The comment at the head of the file, one line each; empty when there is none.
         objectives: In the order written.
         limits: Values that still interest, by objective; objectives that are not named have no limit of their own.
+        references: Points of other works, which the report marks for comparison.
         constraints: Conditions on knobs and known costs that every candidate has to meet.
         halving: How weak trials are stopped early; None where all are trained in full.
         confirm: How often each point of the front is measured again when the search has ended; 0 is never.
@@ -93,6 +96,7 @@ class Space:
     recipe: OpenRecipe
     objectives: tuple[Objective, ...]
     limits: Mapping[str, float]
+    references: tuple[Reference, ...]
     constraints: tuple[Constraint, ...]
     budget: Budget
     halving: HalvingOptions | None
@@ -230,6 +234,7 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
     if recipe.knobs and len(mistakes) == before:
         check_trade_off(objectives, nodes["objectives"], mistakes)
     names = [OBJECTIVES.name_of(objective) for objective in objectives]
+    sure_names = names if len(mistakes) == before else ()
     budget = read_budget(nodes["budget"], mistakes)
     sampler = read_sampler(nodes["sampler"], mistakes)
     return {
@@ -238,7 +243,8 @@ def _parts(root: Entries, name: str, mistakes: Mistakes) -> dict[str, Any]:
         "teacher": read_teacher(nodes["teacher"], mistakes) if "teacher" in nodes else None,
         "recipe": recipe,
         "objectives": objectives,
-        "limits": read_limits(nodes["limits"], names if len(mistakes) == before else (), mistakes),
+        "limits": read_limits(nodes["limits"], sure_names, mistakes),
+        "references": read_references(nodes["references"], sure_names, mistakes),
         "constraints": read_constraints(nodes["constraints"], recipe, names, mistakes),
         "budget": budget,
         "halving": read_halving(nodes["halving"], budget, mistakes),

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, is_study, no_study
 from search._view_content import check_front, check_inside, check_record, content_of
 from search.rank_fidelity import RungFidelity
+from search.reference import Reference
 from trainers.errors import UserError
 from trainers.foreign import bytes_inside, file_inside
 
@@ -96,6 +97,8 @@ class FrontView:
 
     Args:
         elsewhere: ``trial``, ``objective`` and ``device`` of times measured on another device than the teacher's.
+        reference: Where the hypervolume ends: the limits.
+        references: Points of other works, to be marked for comparison; no trials.
         winners_curse: Median ratio of the confirmed to the first value of the learned objective.
         rank_fidelity: How well each share's order foretells the final one, the smallest share first.
         budget_images: Images of a full training.
@@ -109,6 +112,7 @@ class FrontView:
     limits: dict[str, float] = field(default_factory=dict)
     hypervolume: float | None = None
     teacher: TeacherView | None = None
+    references: list[Reference] = field(default_factory=list)
     points: list[PointView] = field(default_factory=list)
     knee: int | None = None
     elsewhere: list[dict[str, Any]] = field(default_factory=list)

@@ -73,8 +73,10 @@ class Card:
     def _use(self) -> Iterator[str]:
         labels = " LABEL" if self.model.spec.network.classes else ""
         yield "```"
-        yield f"pip install slimfront; python generate.py 16 0{labels}"
+        yield f"python generate.py 16 0{labels}"
         yield "```"
+        yield ""
+        yield "It needs Slimfront: `pip install -e .` in a checkout of it."
         yield ""
         yield "`model.safetensors` holds weights and architecture, and is read without unpickling anything. Beside it:"
         yield ""

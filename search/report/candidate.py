@@ -15,6 +15,8 @@ def short(candidate: Mapping[str, Any]) -> str:
     'paper, mid 0.55, channels 16-32, bits 4'
     >>> short({"prune.ratio.mid": 0.5, "mask.ratio.mid": 0.25})
     'prune.ratio.mid 0.5, mask.ratio.mid 0.25'
+    >>> short({"recipe.0": None, "recipe.1.prune.rule": "paper"})
+    'recipe.0 none, paper'
     """
     return ", ".join(
         value if isinstance(value, str) else f"{name} {answer(value)}" for name, value in named(candidate).items()
@@ -45,7 +47,8 @@ def answer(value: Any) -> str:
 
 def _shortest(path: str, candidate: Mapping[str, Any]) -> str:
     parts = path.split(".")
-    for length in range(1, len(parts)):
+    # The number of a stage that is itself a choice says nothing alone.
+    for length in range(1 + parts[-1].isdigit(), len(parts)):
         ending = parts[-length:]
         if not any(other != path and other.split(".")[-length:] == ending for other in candidate):
             return ".".join(ending)

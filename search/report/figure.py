@@ -18,11 +18,16 @@ from search.report.cards import objective_value, reached, tie
 from search.report.number import number
 from search.report.palette import LIGHT
 from search.report.plot import layout, line, ring, thinned
+from search.report.references import references_of
 from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
 Figure = dict[str, Any]
 
 _MOST_BARS = 500
+_FAR = ("reference", "stopped")
+"""Roles that may lie far from the rest: what other works measured, and what a small share does."""
+_SHOWN = ("reference", "", "stopped", "reference stopped")
+"""Which of them are shown, each with axes of its own; stopped trials are off until asked for."""
 
 
 def figures(views: StudyViews) -> list[Figure]:
@@ -58,15 +63,15 @@ def _figure(views: StudyViews, cost: ObjectiveView) -> Figure:
         line("steps", *steps_of(views, cost), shape="hv", width=1.6),
         _points(views, cost, views.front.points, role="front", symbol="circle", size=10),
         _points(views, cost, knee, role="knee", symbol="diamond-open", size=24, is_silent=True),
+        references_of(views, cost),
         teacher_of(views, cost),
         ring(),
     ]
     limits = views.front.limits
-    full = [trace for trace in traces if trace["meta"] != "stopped"]
     shapes = [*_limit_line(limits.get(cost.name), "x"), *_limit_line(limits.get(learned.name), "y")]
-    # What a small share measures lies far from full results: it is off until asked for, and then has its own axes.
-    meta = {"with_stopped": _axes(views, cost, traces), "objectives": {"x": cost.name, "y": learned.name}}
-    return {"data": traces, "layout": {**layout(_axes(views, cost, full), shapes=shapes), "meta": meta}}
+    axes = {shown: _axes(views, cost, _without(traces, shown)) for shown in _SHOWN}
+    meta = {"axes": axes, "objectives": {"x": cost.name, "y": learned.name}}
+    return {"data": traces, "layout": {**layout(axes[_SHOWN[0]], shapes=shapes), "meta": meta}}
 
 
 def hover_text(views: StudyViews, point: PointView | TrialView) -> str:
@@ -180,6 +185,11 @@ def _axes(views: StudyViews, cost: ObjectiveView, traces: Sequence[Mapping[str, 
         "xaxis": axis(cost, _shown(traces, "x"), limit=limits.get(cost.name)),
         "yaxis": axis(views.learned, _shown(traces, "y"), limit=limits.get(views.learned.name)),
     }
+
+
+def _without(traces: Sequence[dict[str, Any]], shown: str) -> list[dict[str, Any]]:
+    hidden = set(_FAR) - set(shown.split())
+    return [trace for trace in traces if trace["meta"] not in hidden]
 
 
 def _error(stderr: Mapping[str, float | None], name: str) -> float:

@@ -20,6 +20,7 @@ from search.report.palette import DARK, LIGHT
 from search.report.parallel import parallel_figures, parallel_section
 from search.report.part import parts
 from search.report.plot import MOST_POINTS
+from search.report.references import reference_table
 from search.report.sections import (
     curse,
     front_rows,
@@ -81,6 +82,7 @@ def page(views: StudyViews) -> str:
         state(views),
         budget_panel(views),
         _front(views, pictures, fronts) if fronts else nothing_yet(views),
+        reference_table(views),
         parts(views),
         *further,
         time_spent(views),
@@ -174,12 +176,13 @@ def _legend(views: StudyViews, fronts: Sequence[Figure]) -> Html:
 
 
 def _switches(views: StudyViews, fronts: Sequence[Figure]) -> list[Html]:
-    """Legend entries of the faint trials, which show and hide them."""
+    """Legend entries of the faint trials and of other works, which show and hide them."""
     drawn = {trace["meta"] for figure in fronts for trace in figure["data"] if trace["x"]}
     entries = [
         ("dominated", "○", "dominated", True),
         ("once", "□", "measured once, so not on the front", True),
         ("stopped", "✕", "stopped early, at what they measured then", False),
+        ("reference", "△", "references, of other works", True),
     ]
     return [
         element(

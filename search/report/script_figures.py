@@ -40,9 +40,11 @@ FIGURES = """
     fixedrange: axis.fixedrange || narrow.matches,
   });
 
+  // Of roles that may lie far from the rest: the axes for those that are shown.
   const axesOf = (figure) => {
-    const isWide = switches.some((found) => found.dataset.role === "stopped") && isOn("stopped");
-    return isWide && figure.layout.meta?.with_stopped ? figure.layout.meta.with_stopped : figure.layout;
+    const shown = switches.map((found) => found.dataset.role).filter(isOn);
+    const far = ["reference", "stopped"].filter((role) => shown.includes(role));
+    return figure.layout.meta?.axes?.[far.join(" ")] ?? figure.layout;
   };
 
   // Axes beyond the first two, of figures that have several.

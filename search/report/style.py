@@ -43,6 +43,7 @@ dl, dd { margin: 0; }
 .legend span { display: inline-block; margin-right: 6px; font-size: 15px; }
 .legend .front, .legend .steps { color: var(--front); } .legend .dominated { color: var(--dominated); }
 .legend .knee { color: var(--knee); } .legend .teacher { color: var(--teacher); }
+.legend .reference { color: var(--reference); }
 .legend .once { color: var(--once); } .legend .stopped { color: var(--stopped); }
 .legend .limit { color: var(--limit); } .legend .budget { color: var(--budget); }
 .legend .chosen { color: var(--chosen); } .legend .same { color: var(--same); }

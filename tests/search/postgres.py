@@ -29,7 +29,7 @@ def why_not() -> str | None:
     """Why there can be no server here; None when there can."""
     if programs() is None:
         return "PostgreSQL is not installed (Debian: apt-get install postgresql)"
-    return None if find_spec("psycopg") else "psycopg is not installed (pip install 'slimfront[postgres]')"
+    return None if find_spec("psycopg") else "psycopg is not installed (pip install -e '.[postgres]')"
 
 
 class Server:

@@ -59,6 +59,7 @@ def front_of(name: str, records: list[dict[str, Any]], *, rungs: tuple[int, ...]
     ]
     space = SimpleNamespace(
         objectives=objectives,
+        references=(),
         question="Which blocks of a digits DDPM can lose channels, and in how few bits can the rest be stored?",
         budget=SimpleNamespace(trials=len(records), images=rungs[-1], rungs=rungs),
     )

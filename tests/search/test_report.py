@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import pytest
 from safetensors.numpy import save_file
 
+from search.best import best
 from search.explore import main as explore
 from search.rank_fidelity import described
 from search.report.answer import listed
@@ -64,6 +65,46 @@ def test_each_complete_trial_is_on_each_figure_once(views):
         assert traces["knee"]["customdata"] == [views.front.knee]
 
 
+def test_references_are_marked_beside_the_front_and_told_in_a_table(tmp_path):
+    references = [
+        {"name": "theirs", "values": {"fid": 3.0, "size_mb": 10.77}, "source": "Table 1", "note": "of 10,000 images"},
+        {"name": "pruned", "values": {"size_mb": 0.4, "latency_ms": 2.0}},
+        {"name": "older", "values": {"fid": 25.0, "kid": 3.0}},
+    ]
+    records = [trial(0), trial(1, fid=25.0, size_mb=0.9)]
+    marked, plain = (
+        StudyViews.open(write_views(tmp_path / name, records, **changes))
+        for name, changes in (("marked", {"references": references}), ("plain", {}))
+    )
+    # Each where it has both values; the first is better in all, and nevertheless no best model of this study.
+    traces = [next(trace for trace in figure["data"] if trace["meta"] == "reference") for figure in figures(marked)]
+    assert [(trace["x"], trace["y"]) for trace in traces] == [([10.77], [3.0]), ([], []), ([], [])]
+    assert traces[0]["text"] == [
+        "<b>theirs</b><br>FID (digits-cnn-64d): 3<br>Size: 10.77 MB<br>Table 1<br>of 10,000 images"
+    ]
+    go.Figure(figures(marked)[0])
+    assert best(marked, {}).best == best(plain, {}).best and trial_table(marked, {}) == {
+        **trial_table(plain, {}),
+        "folder": str(marked.folder),
+    }
+    # The axes end where what is shown ends.
+    layout = figures(marked)[0]["layout"]
+    without = layout["meta"]["axes"][""]
+    assert layout["xaxis"]["range"][1] > 10 > without["xaxis"]["range"][1]
+    assert without == {axis: figures(plain)[0]["layout"][axis] for axis in ("xaxis", "yaxis")}
+    elements = Elements(page(marked))
+    assert [button["data-role"] for button in elements.named("button") if "data-role" in button][-1] == "reference"
+    assert "References: values of other works, no trials of this study (3)" in elements.text
+    assert "theirs310.77--Table 1of 10,000 images" in elements.text and "pruned-0.4-2" in elements.text
+    assert "References" not in Elements(page(plain)).text
+
+
+def test_references_of_a_study_without_results_are_listed(tmp_path):
+    references = [{"name": "theirs", "values": {"fid": 3.0, "size_mb": 10.77}}]
+    elements = Elements(page(StudyViews.open(write_views(tmp_path / "study", [], references=references))))
+    assert "theirs310.77" in elements.text and not elements.named("button")
+
+
 def test_once_trials_are_confirmed_the_others_are_apart(confirmed):
     again = {trial.number for trial in confirmed.complete if trial.confirmed}
     for figure in figures(confirmed):
@@ -86,7 +127,7 @@ def test_stopped_trials_are_never_among_full_results(views):
         assert sorted(traces["stopped"]["y"]) == sorted(trial.values["fid"] for trial in views.stopped)
         assert all("stopped early: 2,667 of 24,000 images" in text for text in traces["stopped"]["text"])
         # Off until asked for: the axes are those of the full results, and others are ready for when it is on.
-        shown, wide = figure["layout"]["yaxis"]["range"], figure["layout"]["meta"]["with_stopped"]["yaxis"]["range"]
+        shown, wide = figure["layout"]["yaxis"]["range"], figure["layout"]["meta"]["axes"]["stopped"]["yaxis"]["range"]
         assert shown[1] < math.log10(max(traces["stopped"]["y"])) < wide[1]
 
 
@@ -195,7 +236,9 @@ def test_nothing_in_a_study_becomes_markup(tmp_path):
         trial(2, fid=29.0, by={"fid": EVIL}, path=f"trials/{EVIL[8:13]}"),
     ]
     objectives = [{"name": "fid", "title": EVIL, "unit": EVIL, "learned": True}, {"name": "size_mb", "title": EVIL}]
-    folder = write_views(tmp_path / "study", records, study=EVIL, question=EVIL, objectives=objectives)
+    reference = {"name": EVIL, "values": {"fid": 20.0, "size_mb": 0.3}, "source": EVIL, "note": EVIL}
+    changes = {"study": EVIL, "question": EVIL, "objectives": objectives, "references": [reference]}
+    folder = write_views(tmp_path / "study", records, **changes)
     text = page(StudyViews.open(folder))
     elements = Elements(text)
     assert "<script>alert" not in text

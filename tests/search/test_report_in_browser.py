@@ -207,13 +207,47 @@ def test_faint_trials_are_shown_and_hidden_from_the_legend(confirmed, tmp_path):
     """  # noqa: E501
     body, console = drive(page(confirmed), script, tmp_path)
     layout = figures(confirmed)[0]["layout"]
-    full, wide = (axes["yaxis"]["range"][1] for axes in (layout, layout["meta"]["with_stopped"]))
+    full, wide = (axes["yaxis"]["range"][1] for axes in (layout, layout["meta"]["axes"]["stopped"]))
     assert console == []
     assert body["data-first"] == f"dominated once steps front knee teacher chosen {full:.3f}"
     assert body["data-turned"] == f"stopped steps front knee teacher chosen {wide:.3f}"
     # A stopped trial can be looked at, and is not offered for export.
     assert body["data-card"].startswith(f"Trial {confirmed.stopped[0].number}stopped early")
     assert "2,667 of 24,000 images" in body["data-card"] and "search.export" not in body["data-card"]
+
+
+def test_references_are_drawn_told_and_hidden_from_the_legend(tmp_path):
+    evil = "<img src=x onerror=\"document.title='owned'\">"
+    references = [
+        {"name": "theirs", "values": {"fid": 5.0, "size_mb": 10.77}, "source": evil},
+        {"name": evil, "values": {"fid": 25.0, "size_mb": 8.0}, "note": evil},
+    ]
+    views = StudyViews.open(write_views(tmp_path / "study", [trial(0), trial(1, fid=25.0)], references=references))
+    script = """
+      const panel = document.querySelector("[data-figure]");
+      const button = document.querySelector("[data-role=reference]");
+      const state = (name) => report(name, JSON.stringify({
+        seen: panel.data.find((trace) => trace.meta === "reference").visible !== false,
+        size: panel.layout.xaxis.range[1], pressed: button.ariaPressed, title: document.title,
+        chosen: document.querySelector("#chosen h3").firstChild.textContent,
+      }));
+      state("first");
+      const trace = panel.data.findIndex((found) => found.meta === "reference");
+      Plotly.Fx.hover(panel, [{ curveNumber: trace, pointNumber: 1 }]); await wait();
+      report("label", panel.querySelector(".hoverlayer").textContent);
+      panel.emit("plotly_click", { points: [{ curveNumber: trace }] }); state("clicked");
+      button.click(); await wait(); state("hidden");
+      button.click(); await wait(); state("again");
+    """
+    body, console = drive(page(views), script, tmp_path)
+    first, clicked, hidden, again = (
+        json.loads(body[f"data-{name}"]) for name in ("first", "clicked", "hidden", "again")
+    )
+    assert console == []
+    assert first["seen"] and first["size"] > 10 and first["pressed"] == "true"
+    assert clicked == first == again and first["title"] == "study - Slimfront"
+    assert not hidden["seen"] and hidden["size"] < 2 and hidden["pressed"] == "false"
+    assert evil.partition(" ")[2] in body["data-label"].replace("\n", " ")
 
 
 def test_fronts_of_two_studies_are_drawn_together(confirmed, tmp_path):

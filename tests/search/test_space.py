@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from search.budget import Budget, HalvingOptions
 from search.knob import Knob
+from search.reference import Reference
 from search.space import Space, SpaceError, check_name, differences
 from trainers.errors import UserError
 from trainers.recipe import Recipe
@@ -295,6 +296,24 @@ def test_fingerprint_ignores_how_much_is_run_and_how_it_is_written(tmp_path):
     for text in (SMALL.replace("0.5", "0.6"), *[f"{SMALL}{other}\n" for other in others]):
         assert read(tmp_path, text).fingerprint() != space.fingerprint()
         assert len(differences(SMALL, text)) == 1
+
+
+def test_references_are_read_and_ask_nothing_else(tmp_path):
+    text = (
+        SMALL
+        + """references:
+  - {name: "theirs, 44 %", values: {fid: 5.29, size_mb: 79}, source: Table 1, note: other images}
+  - {name: another, values: {size_mb: 1e2}}
+"""
+    )
+    space = read(tmp_path, text)
+    assert space.references == (
+        Reference(name="theirs, 44 %", values={"fid": 5.29, "size_mb": 79.0}, source="Table 1", note="other images"),
+        Reference(name="another", values={"size_mb": 100.0}),
+    )
+    # A finished study may be marked later, or otherwise.
+    assert differences(SMALL, text) == [] == differences(text, SMALL)
+    assert space.fingerprint() == read(tmp_path, SMALL).fingerprint()
 
 
 def test_differences_name_the_knob_and_both_values():

@@ -257,6 +257,42 @@ def test_sections_that_are_wrong(tmp_path, text, expected):
     assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
 
 
+def test_references_that_are_wrong(tmp_path):
+    """All mistakes of all references at once."""
+    text = """references:
+  - {name: a, values: {fid: 3, size_m: 3, kid: 1}, nte: x}
+  - {name: a, values: {fid: "3"}}
+  - {name: d, values: {fid: true, size_mb: .inf}}
+  - {name: b, values: {}}
+  - {name: c, values: {fid: {float: [1, 2]}}}
+  - {values: {fid: 3}}
+  - theirs
+"""
+    only = "A reference has values of this space's objectives only."
+    unknown = "Leave it out where it is not known."
+    assert mistakes(tmp_path, GOOD + text) == [
+        f"line 5, column 32: references.0.values: unknown objective 'size_m'. Did you mean 'size_mb'? {only}",
+        f"line 5, column 43: references.0.values: unknown objective 'kid'. Did you mean 'fid'? {only}",
+        "line 5, column 52: references.0: unknown option 'nte'. Did you mean 'note'?",
+        f"line 6, column 29: references.1.values.fid: must be a number, got '3'. {unknown}",
+        f"line 7, column 29: references.2.values.fid: must be a number, got true. {unknown}",
+        "line 7, column 44: references.2.values.size_mb: must be a finite number, got .inf.",
+        "line 8, column 23: references.3.values: must be a mapping such as {fid: 5.29, macs_g: 3.4}, got {}.",
+        "line 9, column 29: references.4.values.fid: is a knob, but only values inside 'recipe' can be left open. "
+        "Write one value.",
+        "line 10, column 5: references.5.name: is missing.",
+        "line 11, column 5: references.6: must be a mapping of options, got 'theirs'.",
+    ]
+    twice = "references: [{name: a, values: {fid: 3}}, {name: a, values: {fid: 4}}, {name: '', values: {fid: 4}}]"
+    assert mistakes(tmp_path, GOOD + twice) == [
+        "line 4, column 43: references.1.name: 'a' is listed twice. Give each reference a name of its own.",
+        "line 4, column 72: references.2.name: '' is empty. Give each reference a name of its own.",
+    ]
+    assert mistakes(tmp_path, GOOD + "references: 3")[0].startswith(
+        "line 4, column 13: references: must be a list such as [{name: theirs, values: {fid: 5.29}}], got 3."
+    )
+
+
 @pytest.mark.parametrize(
     ("constraint", "expected"),
     [

@@ -17,6 +17,7 @@ from search.job import Job
 from search.known import Foresight
 from search.preparation import planned_teacher
 from search.record import Record
+from search.reference import Reference
 from search.samplers.sampler import SAMPLERS
 from search.space import Space
 from search.study import Study
@@ -185,6 +186,21 @@ def test_views_are_rebuilt_from_the_database(open_study) -> None:
     assert (study.folder / "trials.jsonl").read_bytes() == before["trials.jsonl"]
     rebuilt, kept = (json.loads(text) for text in ((study.folder / "front.json").read_text(), before["front.json"]))
     assert rebuilt["points"] == kept["points"] and rebuilt["hypervolume"] == kept["hypervolume"]
+
+
+def test_references_reach_the_report_and_count_for_nothing(open_study) -> None:
+    plain = open_study(*HALVED)
+    run_through(plain)
+    before = json.loads((plain.folder / "front.json").read_text()) if plain.write_views() else {}
+    # Better than anything, were it a trial.
+    marked = open_study(*HALVED, "references=[{name: theirs, values: {fid: 0.1, size_mb: 0.001}, source: Table 1}]")
+    views = marked.write_views()
+    assert views.front.references == [
+        Reference(name="theirs", values={"fid": 0.1, "size_mb": 0.001}, source="Table 1", note="")
+    ]
+    after = json.loads((marked.folder / "front.json").read_text())
+    differing = {key for key in after if after[key] != before[key]}
+    assert differing <= {"references", "seconds"} and before["points"] and before["references"] == []
 
 
 # Stopping early

@@ -82,7 +82,8 @@ def save_for_exchange(model: DiffusionModel, folder: Path) -> list[Exchange]:
         missing = [package for package in _ONNX_PACKAGES if find_spec(package) is None]
         found = [_written(folder / "denoiser.pt2", pt2, expected, rounding)]
         if missing:
-            reason = f"it needs {', '.join(missing)}: `pip install slimfront[onnx]`, then give the same command again"
+            install = "`pip install -e '.[onnx]'` in the checkout of this program"
+            reason = f"it needs {', '.join(missing)}: {install}, then give the same command again"
             return [*found, Exchange("denoiser.onnx", reason=reason)]
         return [*found, _written(folder / "denoiser.onnx", onnx, expected, rounding)]
 

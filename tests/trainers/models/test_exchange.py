@@ -57,7 +57,7 @@ def test_what_is_read_back_answers_as_the_model(run: Run, tmp_path: Path) -> Non
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_every_network_can_be_written(network: Network, tmp_path: Path) -> None:
     written, onnx = save_for_exchange(build(network), tmp_path)  # type: ignore[arg-type]
-    assert "it needs no_such_package: `pip install slimfront[onnx]`" in str(onnx)
+    assert "it needs no_such_package: `pip install -e '.[onnx]'` in the checkout" in str(onnx)
     assert written.reason == "" and (tmp_path / "denoiser.pt2").is_file()
 
 
