@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from search.name import is_file_name
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
 
@@ -72,12 +73,12 @@ class Checkpoints:
             system, place = _system(self.uri)
             found = system.get_file_info(FileSelector(place, allow_not_found=True))
             names = sorted(each.base_name for each in found if each.type == FileType.File)
-            for name in (each for each in names if not each.startswith(".") and "/" not in each):
+            for name in filter(is_file_name, names):
                 with system.open_input_stream(f"{place}/{name}") as opened:
                     write_atomically(folder / name, opened.read())
         except _faults() as error:
             raise UserError(_unreachable(self.uri, error)) from None
-        return [name for name in names if not name.startswith(".")]
+        return list(filter(is_file_name, names))
 
     def drop(self, name: str) -> None:
         """Remove a file there, where it is; one that cannot be removed is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-HIDDEN_PASSWORD = "***"
+_STARS = "***"
 # scheme://user:password@host. A password that was not percent-encoded may hold any of ":/?#@", so it ends at the last @
 # before a blank, a quote or a bracket; too much of a host's name may go with it, never too little of the password.
 # All within bounds: a text of a stranger may be made so that each of its characters begins another search to its end.
@@ -19,5 +19,5 @@ def without_passwords(text: str) -> str:
     >>> without_passwords("cannot reach postgresql+psycopg://ann:s3:cr/t@db.example:5432/slimfront?password=x")
     'cannot reach postgresql+psycopg://ann:***@db.example:5432/slimfront?password=***'
     """
-    text = _IN_AUTHORITY.sub(rf"\1:{HIDDEN_PASSWORD}@", text)
-    return _AS_OPTION.sub(rf"\1{HIDDEN_PASSWORD}", text)
+    text = _IN_AUTHORITY.sub(rf"\1:{_STARS}@", text)
+    return _AS_OPTION.sub(rf"\1{_STARS}", text)

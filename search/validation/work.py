@@ -130,7 +130,7 @@ class Workers:
         if self.devices:
             environment["LOCAL_RANK"] = str(slot % self.devices)
         last = ""
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603 (this program again, and no shell)
             [sys.executable, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -149,3 +149,13 @@ def test_a_space_names_a_place_without_a_password(tmp_path: Path, uri: str) -> N
     with pytest.raises(SpaceError, match="checkpoints") as error:
         Space.read(tmp_path / "tiny.yaml")
     assert "secret" not in str(error.value)
+
+
+def test_only_what_can_be_a_file_s_name_everywhere_comes_from_there(tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    for name in ("model.safetensors", ".part", "a\\..\\b", "NUL", "a\x1b[2J", "log.", "a b"):
+        (there / name).write_text(name)
+    assert Checkpoints(there.as_uri()).get(here) == ["model.safetensors"]
+    assert [path.name for path in here.iterdir()] == ["model.safetensors"]

@@ -336,12 +336,20 @@ def test_differences_name_the_knob_and_both_values():
     ]
 
 
-@pytest.mark.parametrize("name", ["a", "pruning_ratios", "run-2.b", "7", "_x", "-", "a" * 100])
+@pytest.mark.parametrize(
+    "name", ["a", "pruning_ratios", "run-2.b", "7", "_x", "-", "a" * 100, "console", "com10", "nul_1"]
+)
 def test_names_that_are_allowed(name):
     assert check_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a..b", "a/b", "a\\b", "a b", "ä", "a\n", "a" * 101])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", ".hidden", "a..b", "a/b", "a\\b", "a b", "ä", "a\n", "a" * 101, "a:b", "a.", "a ", " a"),
+        *("a\t", "a\x00", "a\x7f", "a\u202e", "CON", "nul", "Aux.txt", "com1", "LPT9.tar.gz", "prn."),
+    ],
+)
 def test_names_that_could_lead_elsewhere_are_refused(name):
     with pytest.raises(UserError, match=re.escape("cannot be a study's name. Use 1 to 100 letters")):
         check_name(name)
