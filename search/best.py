@@ -59,7 +59,7 @@ def best(
     *,
     weights: Mapping[str, float] | None = None,
 ) -> Answer:
-    """The best complete trial of ``views`` within the budget; not only those on the front are asked.
+    """The best comparable trial of ``views`` within the budget; not only those on the front are asked.
 
     Once trials were measured again, the others are asked only where none of these fits: their first measurement may
     be luck. With ``weights`` the lowest sum of weight x value / limit is best.
@@ -92,7 +92,7 @@ def best(
     trials = views.eligible
     values = values_of(trials)
     if not fits(values, turned).any():
-        trials = views.complete
+        trials = views.comparable
         values = values_of(trials)
     choice = best_within(values, turned)
     chosen = _at(trials, choice.best)
@@ -284,6 +284,13 @@ def _check_trials(views: StudyViews) -> None:
         raise UserError(
             f"{views.folder}: no trial is complete yet ({ended}), and only complete trials can be chosen.\n"
             f"Continue the study with `python -m search.run {views.folder / 'space.yaml'}`."
+        )
+    if not views.comparable:
+        devices = ", ".join(sorted({each.device for each in views.front.elsewhere}))
+        raise UserError(
+            f"{views.folder}: all complete trials measured their times on {devices}, the teacher on another device, "
+            "and times of different devices are not compared. Continue the study on the teacher's device, or leave "
+            "times out of the objectives under another --name."
         )
     if len(views.extractors) > 1:
         raise UserError(

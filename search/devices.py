@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,15 @@ if TYPE_CHECKING:
     from search.record import Record
 
 _KINDS = ("cpu", "cuda", "mps", "xpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stranger:
+    """A time of a trial that was measured on another device than the teacher's."""
+
+    trial: int
+    objective: str
+    device: str
 
 
 def timed_by(teacher: Mapping[str, Any], objectives: Mapping[str, Objective]) -> dict[str, str]:
@@ -35,21 +45,21 @@ def elsewhere(by: Mapping[str, str], times: Mapping[str, str]) -> dict[str, str]
     return {name: by[name] for name, device in times.items() if by.get(name, device) != device}
 
 
-def strangers(records: Sequence[Record], times: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The complete trials with a time of another device, as plain data: they cannot be points of the front."""
+def strangers(records: Sequence[Record], times: Mapping[str, str]) -> list[Stranger]:
+    """Times of another device that complete trials have: such a trial cannot be a point of the front."""
     return [
-        {"trial": record.number, "objective": name, "device": device}
+        Stranger(trial=record.number, objective=name, device=device)
         for record in records
         if record.state == "complete"
         for name, device in elsewhere(record.by, times).items()
     ]
 
 
-def warning(found: Sequence[Mapping[str, Any]], times: Mapping[str, str]) -> str:
+def warning(found: Sequence[Stranger], times: Mapping[str, str]) -> str:
     """One line about trials that ``strangers`` gives; at least one."""
-    trials = sorted({each["trial"] for each in found})
-    names = sorted({each["objective"] for each in found})
-    devices = ", ".join(sorted({each["device"] for each in found}))
+    trials = sorted({each.trial for each in found})
+    names = sorted({each.objective for each in found})
+    devices = ", ".join(sorted({each.device for each in found}))
     shown = ", ".join(map(str, trials[:10])) + (", ..." if len(trials) > 10 else "")
     return (
         f"warning: {len(trials)} trials ({shown}) measured {' and '.join(names)} on {devices}, the teacher on "

@@ -31,7 +31,7 @@ def front_json(study: Study, records: Sequence[Record], *, seconds: float) -> di
     learned = next((index for index, objective in enumerate(objectives) if objective.is_learned), 0)
     complete = [record for record in records if record.state == "complete"]
     stranger = strangers(complete, study.times)
-    is_stranger = {each["trial"] for each in stranger}
+    is_stranger = {each.trial for each in stranger}
     complete = [record for record in complete if record.number not in is_stranger]
     eligible = [record for record in complete if record.confirmed] or complete
     values_NM = _turned([counted_values(record) for record in eligible], study.names, goals)
@@ -62,7 +62,7 @@ def front_json(study: Study, records: Sequence[Record], *, seconds: float) -> di
         "references": [asdict(each) for each in study.space.references],
         "points": [_point(within[index], tied=others) for index, others in zip(front, tied, strict=True)],
         "knee": None if best is None else within[front[best]].number,
-        "elsewhere": stranger,
+        "elsewhere": [asdict(each) for each in stranger],
         "winners_curse": _winners_curse(eligible, study.names[learned]),
         "rank_fidelity": rank_fidelity(
             records,

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field
 
 from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, is_study, no_study
 from search._view_content import check_front, check_inside, check_record, content_of
+from search.devices import Stranger
 from search.rank_fidelity import RungFidelity
 from search.reference import Reference
 from trainers.errors import UserError
@@ -96,7 +97,7 @@ class FrontView:
     """``front.json``.
 
     Args:
-        elsewhere: ``trial``, ``objective`` and ``device`` of times measured on another device than the teacher's.
+        elsewhere: Times that were measured on another device than the teacher's.
         reference: Where the hypervolume ends: the limits.
         references: Points of other works, to be marked for comparison; no trials.
         winners_curse: Median ratio of the confirmed to the first value of the learned objective.
@@ -115,7 +116,7 @@ class FrontView:
     references: list[Reference] = field(default_factory=list)
     points: list[PointView] = field(default_factory=list)
     knee: int | None = None
-    elsewhere: list[dict[str, Any]] = field(default_factory=list)
+    elsewhere: list[Stranger] = field(default_factory=list)
     winners_curse: float | None = None
     rank_fidelity: list[RungFidelity] = field(default_factory=list)
     finished: bool = False
@@ -239,10 +240,15 @@ class StudyViews:
         return sorted((trial for trial in self.trials if trial.state == "stopped"), key=lambda trial: trial.number)
 
     @property
+    def comparable(self) -> list[TrialView]:
+        """Complete trials whose times are all of the study's device: no other is the best within a budget."""
+        strangers = {each.trial for each in self.front.elsewhere}
+        return [trial for trial in self.complete if trial.number not in strangers]
+
+    @property
     def eligible(self) -> list[TrialView]:
-        """Complete trials that may be points of the front: once any were measured again, only those."""
-        stranger = {each.get("trial") for each in self.front.elsewhere}
-        comparable = [trial for trial in self.complete if trial.number not in stranger]
+        """Comparable trials that may be points of the front: once any were measured again, only those."""
+        comparable = self.comparable
         return [trial for trial in comparable if trial.confirmed] or comparable
 
     @property

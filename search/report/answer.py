@@ -54,7 +54,7 @@ def sentences(views: StudyViews, answer: Answer, *, written: Path | None = None)
         yield from _proposed(views, answer, written)
         yield f"To take it: {export_command(views, miss)}"
         return
-    if not answer.best.confirmed and len(views.eligible) < len(views.complete):
+    if not answer.best.confirmed and len(views.eligible) < len(views.comparable):
         yield (
             f"No trial that was measured again fits. Trial {answer.best.number} was measured once, during the search, "
             f"so its {views.learned.name} may be luck."

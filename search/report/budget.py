@@ -14,7 +14,7 @@ _MOST_STOPS = 160
 
 def budget_panel(views: StudyViews) -> Html | None:
     """The sliders and room for the answer; None where ``search.best`` would refuse as well."""
-    if not views.complete or len(views.extractors) > 1:
+    if not views.comparable or len(views.extractors) > 1:
         return None
     sliders = [_slider(views, objective, place) for place, objective in enumerate([views.learned, *views.costs])]
     return element(
@@ -37,7 +37,7 @@ def stops(views: StudyViews, objective: ObjectiveView) -> list[str]:
     They are rounded outwards to three digits, so that they read well and still admit what they stand for.
     """
     is_max = objective.goal == "max"
-    values = sorted({trial.value(objective.name) for trial in views.complete}, reverse=is_max)
+    values = sorted({trial.value(objective.name) for trial in views.comparable}, reverse=is_max)
     every = max(1, -(-len(values) // _MOST_STOPS))
     chosen = values[::every] + values[-1:]
     return list(dict.fromkeys(_outwards(value, down=is_max) for value in chosen))

@@ -18,7 +18,7 @@ from search.report.number import number, with_error
 from search.report.table import largest_first
 from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
-STANDINGS = ("on the front", "dominated", "measured once", "stopped early")
+STANDINGS = ("on the front", "dominated", "measured once", "stopped early", "timed on another device")
 
 
 def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
     objectives = [views.learned, *views.costs]
     points = {point.trial: point for point in views.front.points}
     eligible = {trial.number for trial in views.eligible}
+    strangers = {each.trial for each in views.front.elsewhere}
     trials = sorted([*views.complete, *views.stopped], key=lambda trial: trial.number)
     answers: dict[tuple[str, str, bool], int] = {}
     candidates = [[answers.setdefault(one, len(answers)) for one in _answers(trial)] for trial in trials]
@@ -37,6 +38,8 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
     def standing(trial: TrialView) -> int:
         if trial.state == "stopped":
             return 3
+        if trial.number in strangers:
+            return 4
         return 0 if trial.number in points else 1 if trial.number in eligible else 2
 
     return {
@@ -53,6 +56,7 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
         "texts": [[_text(trial, item) for item in objectives] for trial in trials],
         "answers": list(answers),
         "candidates": candidates,
+        "elsewhere": sorted(strangers),
         "first": {trial.number: values for trial in trials if (values := _first(objectives, trial))},
         "reached": {trial.number: reached(views, trial) for trial in views.stopped},
         "ties": {point.trial: said for point in points.values() if (said := tie(point))},
@@ -63,7 +67,7 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
         },
         "front": [point.trial for point in largest_first(views)],
         "knee": views.front.knee,
-        # What a budget is asked of, each best first: who may be on the front, then all that are complete.
+        # What a budget is asked of, each best first: who may be on the front, then all that can be compared.
         "orders": [_order(views, group) for group in _groups(views)],
     }
 
@@ -117,9 +121,10 @@ def _first(objectives: list[ObjectiveView], trial: TrialView) -> dict[str, str]:
 
 
 def _groups(views: StudyViews) -> list[list[TrialView]]:
-    if len(views.extractors) > 1 or not views.complete:
+    eligible, comparable = views.eligible, views.comparable
+    if len(views.extractors) > 1 or not comparable:
         return []
-    return [views.eligible] if len(views.eligible) == len(views.complete) else [views.eligible, views.complete]
+    return [eligible] if len(eligible) == len(comparable) else [eligible, comparable]
 
 
 def _order(views: StudyViews, trials: list[TrialView]) -> list[int]:

@@ -53,7 +53,7 @@ def _figure(views: StudyViews, cost: ObjectiveView) -> Figure:
     on_front = {point.trial for point in views.front.points}
     eligible = {trial.number for trial in views.eligible}
     dominated = [trial for trial in views.eligible if trial.number not in on_front]
-    once = [trial for trial in views.complete if trial.number not in eligible]
+    once = [trial for trial in views.comparable if trial.number not in eligible]
     stopped = [trial for trial in views.stopped if _is_placed(trial, cost) and _is_placed(trial, learned)]
     knee = [point for point in views.front.points if point.trial == views.front.knee]
     traces = [

@@ -90,7 +90,7 @@ FIGURES = """
   const place = (figure, trial) => {
     const { x, y } = figure.layout.meta?.objectives ?? {};
     if (y !== undefined && rowOf.has(trial)) {
-      const isHidden = trial in study.reached && !isOn("stopped");
+      const isHidden = study.elsewhere.includes(trial) || (trial in study.reached && !isOn("stopped"));
       const at = [x === "" ? trial : measured(trial, x), measured(trial, y)];
       return isHidden || at.includes(null) ? [[], []] : at.map((value) => [value]);
     }

@@ -48,12 +48,45 @@ def _of_budget(views: StudyViews, paid: Sequence[TrialView]) -> str:
 
 def warnings(views: StudyViews) -> Html | None:
     """What forbids taking the page at face value."""
+    told = [
+        element("p", text, class_="warning", role="alert")
+        for text in (_extractors(views), _elsewhere(views), _versions(views))
+        if text
+    ]
+    return joined(*told) if told else None
+
+
+def _extractors(views: StudyViews) -> str | None:
     if len(views.extractors) < 2:
         return None
-    text = (
+    return (
         f"{title_of(views.learned)} was measured by {' and '.join(views.extractors)}: these values cannot be compared."
     )
-    return element("p", text, class_="warning", role="alert")
+
+
+def _elsewhere(views: StudyViews) -> str | None:
+    found = views.front.elsewhere
+    if not found:
+        return None
+    titles = {objective.name: title_of(objective) for objective in views.front.objectives}
+    trials = sorted({each.trial for each in found})
+    measured = listed(sorted({titles.get(each.objective, each.objective) for each in found}))
+    devices = listed(sorted({each.device for each in found}))
+    those = f"Trials {listed(trials)} are" if len(trials) > 1 else f"Trial {trials[0]} is"
+    return (
+        f"{those} left out of the front, its figures and the budget: {measured} was measured on {devices}, "
+        "the teacher's on another device, and times of different devices cannot be compared."
+    )
+
+
+def _versions(views: StudyViews) -> str | None:
+    measured = [trial.versions for trial in views.complete if trial.versions]
+    names = dict.fromkeys(name for versions in measured for name in versions)
+    found = {name: sorted({str(versions.get(name, "none")) for versions in measured}) for name in names}
+    differing = [f"{name} {listed(several)}" for name, several in found.items() if len(several) > 1]
+    if not differing:
+        return None
+    return f"Not all trials ran on the same versions, and may differ for that alone: {'; '.join(differing)}."
 
 
 def curse(views: StudyViews) -> Html | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from search.devices import timed_by, warning
+from search.devices import Stranger, timed_by, warning
 from search.job import Job
 from search.known import Foresight
 from search.preflight import check_gpus
@@ -66,7 +66,7 @@ def test_a_time_of_another_device_is_kept_but_not_compared(study: Study) -> None
     assert [point.trial for point in views.front.points] == [ours.number]
     assert [trial.number for trial in views.eligible] == [ours.number] and len(views.complete) == 2
     found = views.front.elsewhere
-    assert found == [{"trial": theirs.number, "objective": "latency_ms", "device": THERE}]
+    assert found == [Stranger(trial=theirs.number, objective="latency_ms", device=THERE)]
     assert f"1 trials ({theirs.number}) measured latency_ms on {THERE}, the teacher on {HERE}" in warning(
         found, study.times
     )

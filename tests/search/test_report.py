@@ -154,6 +154,51 @@ def test_ties_are_marked_in_figure_table_and_card(confirmed):
             assert ties[point.trial].startswith(said)
 
 
+def test_times_of_another_device_are_told_and_answer_no_budget(tmp_path):
+    records = [trial(0), trial(1, fid=25.0, size_mb=0.9), trial(2, fid=24.0), trial(3, fid=28.0)]
+    # Better in everything, were times of two devices comparable.
+    records[2]["values"]["latency_ms"] = records[3]["values"]["latency_ms"] = 1.0
+    strangers = [{"trial": number, "objective": "latency_ms", "device": "cuda: T4"} for number in (2, 3)]
+    points = [{"trial": number, "values": records[number]["values"]} for number in (0, 1)]
+    folder = write_views(tmp_path / "study", records, elsewhere=strangers, points=points, knee=0)
+    views = StudyViews.open(folder)
+    for figure in figures(views):
+        assert {number for trace in figure["data"] for number in trace.get("customdata", [])} == {0, 1}
+    # Nothing meets this but they; even so, neither answers.
+    answer = best(views, {"latency_ms": 5.0})
+    assert answer.best is None and answer.nearest_miss.number in (0, 1)
+    table = trial_table(views, {})
+    assert table["orders"] == [[1, 0]] and table["elsewhere"] == [2, 3]
+    assert [table["standings"][place] for place in table["standing"]][2:] == ["timed on another device"] * 2
+    said = (
+        "Trials 2 and 3 are left out of the front, its figures and the budget: Latency was measured on cuda: T4, the "
+        "teacher's on another device, and times of different devices cannot be compared."
+    )
+    assert said in Elements(page(views)).text
+    front = json.loads((folder / "front.json").read_text())
+    (folder / "front.json").write_text(json.dumps({**front, "elsewhere": strangers[:1]}))
+    assert "Trial 2 is left out of the front" in Elements(page(StudyViews.open(folder))).text
+
+
+def test_trials_of_several_versions_are_told(tmp_path):
+    given = [{"torch": "2.14.1", "ray": "2.60.0"}, {"torch": "2.15.0", "ray": "2.60.0", "commit": EVIL}]
+    for count, said in ((1, None), (2, f"may differ for that alone: torch 2.14.1 and 2.15.0; commit {EVIL} and none.")):
+        records = [trial(number, versions=versions) for number, versions in enumerate(given[:count])]
+        text = Elements(page(StudyViews.open(write_views(tmp_path / f"of{count}", records)))).text
+        assert said in text if said else "same versions" not in text
+
+
+def test_a_study_of_times_of_another_device_alone_has_no_best_model(tmp_path):
+    stranger = {"trial": 0, "objective": "latency_ms", "device": EVIL}
+    folder = write_views(tmp_path / "study", [trial(0)], elsewhere=[stranger], points=[], knee=None)
+    views = StudyViews.open(folder)
+    text = page(views)
+    assert "<script>alert" not in text and f"was measured on {EVIL}" in Elements(text).text
+    assert not Elements(text).named("input")
+    with pytest.raises(UserError, match="the teacher on another device"):
+        best(views, {})
+
+
 @pytest.mark.parametrize(
     ("again", "said"), [(31.0, "rose by 3 %"), (29.1, "fell by 3 %"), (30.1, "stayed the same in the median")]
 )
