@@ -12,7 +12,7 @@ run: setup
 	.venv/bin/python -m search.run $(SPACE)
 
 test: setup check
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
+	.venv/bin/python -m pytest -n $(JOBS)
 
 # Every fault, for real: one after the other. FAULTS_KILLS=200 kills the driver that often.
 faults: setup

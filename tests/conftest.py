@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from trainers.cache import Cache
 from trainers.data.dataset import Images
@@ -22,15 +24,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (so Ray spells it)
 silence_libraries()
 torch.set_num_threads(1)
-_PROCESSES = ("end_to_end", "faults")
+_PROCESSES = ("tests/end_to_end/", "tests/faults/", "test_lost_workers")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What goes to one process when several run: whole files, and all that starts Ray or kills processes."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("processes" if folder in _PROCESSES else str(item.path)))
+class _ByFile(LoadScopeScheduling):
+    """Gives whole files to the processes that run tests; all that starts Ray or kills processes goes to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "processes" if any(part in file for part in _PROCESSES) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How ``-n 2`` shares the tests out."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
