@@ -1,8 +1,12 @@
-"""What a study has acknowledged, read beside it by a connection of its own, and what was trained for it."""
+"""What a study has acknowledged, read beside it by a connection of its own, and what was trained for it.
+
+``python -m tests.faults.ledger HOME TRIAL`` keeps what is acknowledged when a fault strikes a trial.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -71,3 +75,7 @@ def paid_twice(paid: Path) -> int:
     """How many trainings up to a rung, or measurements of the front, were begun more than once."""
     lines = paid.read_text().splitlines() if paid.is_file() else []
     return sum(count - 1 for count in Counter(lines).values())
+
+
+if __name__ == "__main__":
+    note_struck(Path(sys.argv[1]), int(sys.argv[2]))

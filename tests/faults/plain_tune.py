@@ -172,6 +172,7 @@ def _start(folder: Path, address: str, *options: str) -> subprocess.Popen[bytes]
         "PLAIN_TUNE_ADDRESS": address,
         "PYTHONPATH": str(_ROOT),
         "OMP_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "RAY_AIR_NEW_OUTPUT": "0",
     }

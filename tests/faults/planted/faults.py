@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).parents[3]
 _RUNNING: list[int] = []
 """The trial that this process evaluates."""
 _HOME: list[Path] = []
@@ -49,16 +52,9 @@ def paid(*, path: str) -> None:
 
 def _struck(trial: int) -> None:
     """Keep what is acknowledged when a fault strikes a trial, the first time."""
-    from tests.faults.ledger import note_struck
-
-    # In a process of its own: closing a database's file would drop the locks that SQLite holds on it.
-    child = os.fork()
-    if child == 0:
-        try:
-            note_struck(_HOME[0], trial)
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+    # In a process of its own: closing a database's file would drop the locks that SQLite holds on it. Not a forked one:
+    # a worker of Ray has threads, whose locks nobody would release there.
+    subprocess.run([sys.executable, "-m", "tests.faults.ledger", str(_HOME[0]), str(trial)], cwd=_ROOT, check=True)
 
 
 def value(*, values: Mapping[str, str]) -> None:
@@ -162,7 +158,6 @@ def noted() -> None:
 def clock(*, trial: int, back_seconds: float) -> None:
     """The clock steps back when this trial begins."""
     import datetime
-    import sys
 
     now, real = time.time, datetime.datetime
     offset = [0.0]

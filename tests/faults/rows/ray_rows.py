@@ -78,6 +78,8 @@ def worker_environment(faults: Mapping[str, Any]) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": f"{_SITE}{os.pathsep}{_ROOT}",
         "OMP_NUM_THREADS": "1",
+        # They give way to all else by default, and the comparison runs beside these rows.
+        "RAY_worker_niceness": "0",
         "SLIMFRONT_FAULTS": json.dumps(faults),
     }
 
