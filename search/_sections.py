@@ -216,9 +216,10 @@ def _check_values(node: Node, path: str, names: Sequence[str], mistakes: Mistake
         return
     for name, entry in node.entries.items():
         value = plain(entry.node)
-        if names and name not in names:
-            text = f"unknown objective {name!r}. {suggestion(name, names)}"
-            text += " A reference has values of this space's objectives only."
+        # Those that this space does not ask for, as with --set objectives=..., are kept for others that do.
+        known = list(dict.fromkeys([*names, *OBJECTIVES.names()]))
+        if names and name not in known:
+            text = f"unknown objective {name!r}. {suggestion(name, known)}"
             mistakes.add(text, path=path, place=entry.place)
         elif isinstance(entry.node, Leaf) and (isinstance(value, bool) or not isinstance(value, int | float)):
             text = f"must be a number, got {flow_text(value)}. Leave it out where it is not known."
