@@ -54,7 +54,7 @@ def prepared(folder: Path) -> Path:
         )
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-            fault = _fault_of_schema(connection)
+            fault = _fault_of_schema(connection) or _fault_of_rows(connection)
             if fault is None:
                 # Write-ahead logging lets others read while the driver writes; the setting stays with the file.
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -143,3 +143,9 @@ def _fault_of_schema(connection: sqlite3.Connection) -> str | None:
         if kind not in ("table", "index") or str(text).upper().startswith("CREATE VIRTUAL"):
             return f"it holds {name!r}, which is no plain table but a {'virtual table' if kind == 'table' else kind}"
     return None
+
+
+def _fault_of_rows(connection: sqlite3.Connection) -> str | None:
+    """Rows of a trial that is gone would become those of the next new one, which gets its place."""
+    found = connection.execute("PRAGMA foreign_key_check").fetchone()
+    return f"its {found[0]!r} has rows of a trial or study that is not there" if found else None

@@ -1,6 +1,6 @@
 """Damaged spaces: each is read and surveyed, or refused with one message; nothing else happens, and not for long.
 
-300 by default; ``SLIMFRONT_FUZZ=5000`` tries more.
+300 by default; ``SLIMFRONT_FUZZ=5000`` tries more, ``SLIMFRONT_FUZZ_SEED=x`` others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.fuzz.mutations import damaged, mutated
 from tests.fuzz.watch import at_most
 from trainers.errors import UserError
 
+SEED = os.environ.get("SLIMFRONT_FUZZ_SEED", "")
 CASES = int(os.environ.get("SLIMFRONT_FUZZ", "300"))
 CHUNK = 100
 SHIPPED = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))
@@ -30,7 +31,7 @@ SMALL = [path for path in SHIPPED if path.stem.endswith("_small") or path.stem =
 
 def case(number: int, trees: dict[Path, object]) -> bytes:
     """The text of one damaged space."""
-    generator = Random(f"space {number}")
+    generator = Random(f"space {number}{SEED}")
     path = generator.choice(SMALL)
     if generator.random() < 0.25:
         return damaged(path.read_bytes(), generator)

@@ -1,6 +1,6 @@
 """Damaged studies and models: each is opened and answered from, or refused with one message; nothing else happens.
 
-60 of each by default; ``SLIMFRONT_FUZZ=2000`` tries more.
+60 of each by default; ``SLIMFRONT_FUZZ=2000`` tries more, ``SLIMFRONT_FUZZ_SEED=x`` others.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from trainers.model_folder import ModelFolder
 from trainers.models import files
 from trainers.models.diffusion_model import DiffusionModel
 
+SEED = os.environ.get("SLIMFRONT_FUZZ_SEED", "")
 CASES = int(os.environ.get("SLIMFRONT_FUZZ", "60"))
 ROOT = Path(__file__).parents[2]
 
@@ -92,7 +93,7 @@ def damage_study(folder: Path, generator: Random) -> None:
 def test_damaged_studies_are_answered_from_or_refused(whole, tmp_path):
     opened = 0
     for number in range(CASES):
-        generator = Random(f"study {number}")
+        generator = Random(f"study {number}{SEED}")
         folder = tmp_path / "home" / "study"
         shutil.copytree(whole, folder)
         damage_study(folder, generator)
@@ -131,7 +132,7 @@ def test_damaged_models_load_or_are_refused(tiny: DiffusionModel, tmp_path):
     path = tmp_path / files.FILE
     loaded = 0
     for number in range(CASES):
-        path.write_bytes(damaged_model(content, Random(f"model {number}")))
+        path.write_bytes(damaged_model(content, Random(f"model {number}{SEED}")))
         try:
             with at_most(10):
                 files.load(tmp_path)
@@ -160,7 +161,7 @@ def test_damaged_exports_are_read_or_refused(tiny: DiffusionModel, tmp_path):
     files.save(tiny, tmp_path / "teacher")
     read = 0
     for number in range(CASES):
-        generator = Random(f"export {number}")
+        generator = Random(f"export {number}{SEED}")
         for name, content in (("recipe.yaml", RECIPE), ("lineage.json", LINEAGE), ("measurements.json", RECORD)):
             found = mutated(content, generator) if generator.random() < 0.4 else content
             raw = json.dumps(found).encode()
