@@ -180,7 +180,8 @@ def test_a_study_stays_where_it_began(tmp_path: Path) -> None:
 
 def test_a_missing_driver_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(UserError, match=r"postgresql://me@host/db needs the driver psycopg.*slimfront\[postgres\]"):
+    said = r"postgresql://me@host/db needs the driver psycopg.*pip install -e '.\[postgres\]'"
+    with pytest.raises(UserError, match=said):
         check_storage(tmp_path / "one", "postgresql://me:secret@host/db")
 
 
