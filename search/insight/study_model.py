@@ -169,7 +169,7 @@ def _cost(views: StudyViews, knobs: KnobSpace, name: str) -> Fit | None:
         for trial in views.trials
         if (value := trial.values.get(name)) is not None and math.isfinite(value)
     ]
-    return Fit.of(knobs, seen, is_log=all(each.value > 0 for each in seen)) if len(seen) > 1 else None
+    return Fit.expecting(knobs, seen, is_log=all(each.value > 0 for each in seen)) if len(seen) > 1 else None
 
 
 def _expected(fit: Fit, features_NF: Array) -> Array:

@@ -50,7 +50,7 @@ from tests.benchmarks.devtools import Browser
 from tests.benchmarks.explore_features import FEATURES
 from tests.search.study_folder import study_folder
 
-_DRAWN = 'document.documentElement?.dataset.drawn === "true"'
+DRAWN = 'document.documentElement?.dataset.drawn === "true"'
 _HAS_POINTS = 'document.querySelectorAll("#graph-pareto-front .scatterlayer .point").length > 0'
 _NO_DASHBOARD = """\
 optuna-dashboard is not installed, so the report alone is timed. To have both:
@@ -60,7 +60,7 @@ _SETTLED_SECONDS = 5.0
 """For a screenshot only: what comes after the first view."""
 
 # The knobs of ``study_folder``: with a space of its own the made-up study is given all that the report has to say.
-_SPACE = """\
+SPACE = """\
 teacher: {network: {unet: {channels: [16, 32], norm_groups: 4}}}
 recipe:
   - prune:
@@ -137,7 +137,7 @@ def _for_report(folder: Path) -> Waited:
     subprocess.run([sys.executable, "-m", "search.explore", str(folder)], check=True, stdout=subprocess.DEVNULL)
     ready = time.perf_counter() - begun
     with Browser() as browser:
-        opened = browser.seconds_until(_DRAWN, at=(folder / REPORT_FILE).as_uri())
+        opened = browser.seconds_until(DRAWN, at=(folder / REPORT_FILE).as_uri())
     return Waited(ready, opened, ready + opened)
 
 
@@ -200,7 +200,7 @@ def _made_up(folder: Path, *, trials: int) -> Path:
     """A study of made-up results, as view files with pictures and as a database, where what is not complete failed."""
     views = StudyViews.open(study_folder(folder, trials=trials))
     space = folder / "space.yaml"
-    space.write_text(_SPACE)
+    space.write_text(SPACE)
     directions = [_DIRECTIONS[each.goal] for each in views.front.objectives]
     study = optuna.create_study(study_name=folder.name, storage=_storage(folder), directions=directions)
     _name_objectives(study, folder)
@@ -236,7 +236,7 @@ def _stored(trial: TrialView, views: StudyViews, distributions: Mapping[str, Bas
 def _photograph(folder: Path, shots: Path) -> None:
     shots.mkdir(parents=True, exist_ok=True)
     with Browser() as browser:
-        browser.seconds_until(_DRAWN, at=(folder / REPORT_FILE).as_uri())
+        browser.seconds_until(DRAWN, at=(folder / REPORT_FILE).as_uri())
         browser.screenshot(shots / f"{folder.name}-report.png")
     if not _has_dashboard():
         return

@@ -15,6 +15,7 @@ import pytest
 
 from search.known import Foresight
 from search.preparation import planned_teacher
+from search.samplers._gaussian_process import GaussianProcess
 from search.simulate import main
 from search.simulation.contest import Contest, Course, Spread, Standing, hold
 from search.simulation.entrant import entrants, names_in, own_entrant
@@ -139,6 +140,28 @@ def test_knobs_that_say_nothing_are_found_out(stands: StandIn) -> None:
     assert fit.r2 <= 0 and fit.process is None
     assert fit.expected(seen[0].candidate) == pytest.approx(np.log(values).mean())
     assert fit.spread == fit.noise == pytest.approx(np.log(values).std())
+
+
+def test_a_fit_that_only_expects_expects_the_same_with_a_twentieth_of_the_fits(
+    stands: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [
+        Seen(trial=index, candidate=each, value=true_fid(each)) for index, each in enumerate(candidates(stands, 30))
+    ]
+    whole = Fit.of(stands.knobs, seen, is_log=True)
+    fitted: list[int] = []
+    plain = GaussianProcess.fitted
+
+    def counted(features: Any, values: Any, **options: Any) -> GaussianProcess:
+        fitted.append(len(values))
+        return plain(features, values, **options)
+
+    monkeypatch.setattr(GaussianProcess, "fitted", counted)
+    quick = Fit.expecting(stands.knobs, seen, is_log=True)
+    assert fitted == [30]
+    asked = [each.candidate for each in seen[:5]]
+    assert [quick.expected(each) for each in asked] == [whole.expected(each) for each in asked]
+    assert quick.noise == whole.noise and 0.9 < whole.r2 <= quick.r2 < 1
 
 
 def test_a_candidate_has_the_same_luck_again_and_noise_is_as_large_as_found(stands: StandIn) -> None:
