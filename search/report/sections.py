@@ -108,10 +108,11 @@ def curse(views: StudyViews) -> Html | None:
 
 
 def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | None) -> Html:
-    """The front from the largest model to the smallest, under the teacher."""
+    """The front from the largest model to the smallest, under the teacher; without pictures where none are kept."""
     objectives = [views.learned, *views.costs]
-    headings = ["Trial", "Pictures", *map(with_unit, objectives), "Candidate", "Folder"]
-    rows = [_teacher_row(views, teacher)] if views.front.teacher else []
+    shown = ["Pictures"] if pictures else []
+    headings = ["Trial", *shown, *map(with_unit, objectives), "Candidate", "Folder"]
+    rows = [_teacher_row(views, headings, teacher)] if views.front.teacher else []
     for point in largest_first(views):
         mark = element("span", "knee", class_="badge knee") if point.trial == views.front.knee else None
         tied = (
@@ -119,14 +120,14 @@ def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | No
         )
         cells = [
             joined(element("b", str(point.trial)), Html(" "), mark, Html(" "), tied),
-            strip_image(f"trial {point.trial}", pictures.get(point.path)),
+            *[strip_image(f"trial {point.trial}", pictures.get(point.path)) for _ in shown],
             *[with_error(point.values.get(item.name), point.stderr.get(item.name)) for item in objectives],
             short(point.candidate),
             element("code", point.path),
         ]
         # Rows are reached by Tab: the script chooses the focused one.
         rows.append(row(headings, cells, tabindex=0, data_trial=point.trial, aria_selected="false"))
-    return table(headings, rows, class_="front")
+    return table(headings, rows, class_="front pictured" if pictures else "front")
 
 
 def stopped_early(views: StudyViews) -> Html | None:
@@ -192,13 +193,13 @@ def _trials(trials: list[TrialView]) -> str:
     return "1 trial is" if len(trials) == 1 else f"{len(trials)} trials are"
 
 
-def _teacher_row(views: StudyViews, picture: str | None) -> Html:
+def _teacher_row(views: StudyViews, headings: Sequence[str], picture: str | None) -> Html:
     teacher = views.front.teacher
     assert teacher is not None
     objectives = [views.learned, *views.costs]
-    headings = ["Trial", "Pictures", *map(with_unit, objectives), "Candidate", "Folder"]
     figures = [with_error(teacher.values.get(item.name), teacher.stderr.get(item.name)) for item in objectives]
-    cells = [element("b", "Teacher"), strip_image("the teacher", picture), *figures, "what all trials start from", ""]
+    shown = [strip_image("the teacher", picture)] if "Pictures" in headings else []
+    cells = [element("b", "Teacher"), *shown, *figures, "what all trials start from", ""]
     return row(headings, cells, class_="teacher")
 
 

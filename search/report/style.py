@@ -127,7 +127,7 @@ td[data-label=State] { white-space: nowrap; }
 .overlaid td:nth-child(2) { width: 270px; min-width: 200px; }
 .overlaid td:last-child { width: 34%; min-width: 240px; font-size: 13px; color: var(--muted); }
 .front td:not(:nth-last-child(-n+2)) { white-space: nowrap; }
-.front td:nth-child(2) { width: 270px; min-width: 200px; }
+.pictured td:nth-child(2) { width: 270px; min-width: 200px; }
 .front td:nth-last-child(2) { width: 30%; min-width: 240px; font-size: 13px; color: var(--muted); }
 .front td:last-child { white-space: nowrap; }
 tr[data-trial] { cursor: pointer; }
@@ -154,7 +154,7 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
   tr { border-bottom: 1px solid var(--line); padding: 12px 8px; }
   td, td:first-child { display: flex; justify-content: space-between; gap: 18px; padding: 3px 0; border: 0;
     text-align: right; }
-  .front td:nth-child(2), .overlaid td:nth-child(2) { display: block; padding: 6px 0 8px; }
+  .pictured td:nth-child(2), .overlaid td:nth-child(2) { display: block; padding: 6px 0 8px; }
   td[data-label=Candidate], td[data-label=Reason] { display: block; text-align: left; min-width: 0; }
   td[data-label=Candidate]::before, td[data-label=Reason]::before { display: block; }
   aside { position: sticky; bottom: 0; top: auto; max-height: 36vh; padding: 12px 16px; margin: 0 -16px;
@@ -163,7 +163,7 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
   td:first-child > :first-child { margin-left: auto; }
   td::before { content: attr(data-label); color: var(--muted); flex: 0 1 auto; max-width: 58%;
     text-align: left; }
-  .front td:nth-child(2)::before, .overlaid td:nth-child(2)::before, td:empty::before { content: none; }
+  .pictured td:nth-child(2)::before, .overlaid td:nth-child(2)::before, td:empty::before { content: none; }
   tr[aria-selected=true] td:first-child { box-shadow: none; }
   tr[aria-selected=true] { box-shadow: inset 3px 0 var(--front); }
 }

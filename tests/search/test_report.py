@@ -316,7 +316,8 @@ def test_pictures_that_are_no_webp_are_left_out(tmp_path):
     folder = write_views(tmp_path / "study", [trial(0)])
     (folder / "trials" / "0000").mkdir(parents=True)
     (folder / "trials" / "0000" / "samples.webp").write_bytes(b"<svg onload=alert(1)>")
-    assert not Elements(page(StudyViews.open(folder))).named("img")
+    elements = Elements(page(StudyViews.open(folder)))
+    assert not elements.named("img") and "Pictures" not in [head.get("data-label") for head in elements.named("td")]
 
 
 def test_report_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):
