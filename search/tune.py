@@ -47,6 +47,7 @@ os.environ.update(
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray._private import ray_constants  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from search._ray_losses import how_it_was_lost, losses_told, raylet_watched  # noqa: E402
@@ -237,11 +238,32 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
             ) from None
     else:
         # "local": a cluster that someone else has started on this machine is neither joined nor stumbled over.
-        ray.init("local", num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
+        with _heard_by_this_machine_alone():
+            ray.init("local", num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
         _hide_token()
     if threading.current_thread() is threading.main_thread():
         # Ray's own leaves without a word; ours says how to go on.
         signal.signal(signal.SIGTERM, asked_to_end)
+
+
+@contextmanager
+def _heard_by_this_machine_alone() -> Iterator[None]:
+    """What is started within listens on loopback.
+
+    Ray does so by itself on systems where it builds no clusters; on Linux it listens on all interfaces, unless it is
+    told that it builds none here either. Its processes read that in the environment, this one when Ray is imported.
+    """
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    here, theirs = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(variable)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[variable] = False, "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = here
+        if theirs is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = theirs
 
 
 def _hide_token() -> None:

@@ -5,7 +5,8 @@ each size two studies are made up. The report and the budget are asked of one wi
 picture for each trial; three in four of its trials are complete. The other is a database as ``scale.py`` fills it, of
 which a new process opens all, decides what is next and writes the views, as a driver does that goes on. Every figure is
 of a process of its own: the CPU seconds that it took, its libraries' start included, and the memory that it held at its
-fullest. The page is open when all its figures are drawn (``data-drawn``) in a new Chromium, in seconds on the clock.
+fullest. The page is open when the figures on its first screen are drawn (``data-opened``) in a new Chromium, in
+seconds on the clock; the first line says how long plotly's own script takes alone on a page.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from plotly.offline import get_plotlyjs
+
 from search.report.page import REPORT_FILE
 from tests.benchmarks.devtools import Browser
-from tests.benchmarks.explore import DRAWN, SPACE
+from tests.benchmarks.explore import OPENED, SPACE
 from tests.benchmarks.scale import fill, opened
 from tests.search.study_folder import study_folder
 
@@ -46,6 +49,7 @@ def main() -> None:
     if given.go_on:
         _go_on(given.go_on, trials=given.trials)
         return
+    print(f"plotly's script alone: {_seconds_of_plotly_alone(given.repeats):.3g} s")
     print("".join(f"{column:>10}" for column in COLUMNS), flush=True)
     for size in (size for size in SIZES if size <= given.trials):
         with tempfile.TemporaryDirectory(prefix="slimfront-growth-") as scratch:
@@ -61,7 +65,7 @@ def _row(scratch: Path, size: int, *, repeats: int) -> list[float]:
     best = _median("search.best", str(shown), "--max", "size_mb=0.5", "--max", "latency_ms=20", repeats=repeats)
     go_on = _median("tests.benchmarks.growth", "--go-on", str(scratch / "kept"), "--trials", str(size), repeats=repeats)
     report = shown / REPORT_FILE
-    opens = statistics.median(_seconds_to_open(report) for _ in range(repeats))
+    opens = statistics.median(_seconds_until(OPENED, report) for _ in range(repeats))
     return [size, *explore, *best, *go_on, report.stat().st_size / 1e6, opens]
 
 
@@ -79,9 +83,16 @@ def _took(words: Sequence[str]) -> Took:
     return Took(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def _seconds_to_open(report: Path) -> float:
+def _seconds_until(condition: str, page: Path) -> float:
     with Browser() as browser:
-        return browser.seconds_until(DRAWN, at=report.as_uri())
+        return browser.seconds_until(condition, at=page.as_uri())
+
+
+def _seconds_of_plotly_alone(repeats: int) -> float:
+    with tempfile.TemporaryDirectory(prefix="slimfront-growth-") as scratch:
+        page = Path(scratch) / "plotly.html"
+        page.write_text(f"<!doctype html><meta charset=utf-8><script>{get_plotlyjs()}</script>")
+        return statistics.median(_seconds_until("typeof Plotly === 'object'", page) for _ in range(repeats))
 
 
 def _go_on(folder: Path, *, trials: int) -> None:

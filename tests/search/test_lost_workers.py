@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +27,8 @@ from trainers.models.diffusion_model import DiffusionModel
 from trainers.resources import Resources
 
 RUNGS = (100, 300)
+_LISTENS = "0A"
+"""TCP_LISTEN, as the kernel's tables have it."""
 
 
 class ToldStudy:
@@ -108,6 +113,25 @@ def parent(process: int) -> int:
         return 0
 
 
+def listening() -> Iterator[ipaddress.IPv4Address]:
+    """Where this process and those that it started can be connected to over TCP."""
+    family = {os.getpid()}
+    # A child may have a smaller number than its parent.
+    while grown := {process for process in processes() if parent(process) in family} - family:
+        family |= grown
+    held = set()
+    for process in family:
+        # Some may have ended by now.
+        with suppress(OSError):
+            held |= {str(entry.readlink()) for entry in Path(f"/proc/{process}/fd").iterdir()}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == _LISTENS and f"socket:[{inode}]" in held:
+                # The last four bytes, in the order of this machine: a v6 address that is none in v4 is no loopback.
+                yield ipaddress.IPv4Address(int(local.partition(":")[0][-8:], 16).to_bytes(4, sys.byteorder))
+
+
 @pytest.fixture
 def shop(tiny: DiffusionModel, digits: Images, cache: Cache) -> Workshop:
     return Workshop(tiny, digits, (Fid(samples=40, extractor="labels"),), cache, torch.device("cpu"))
@@ -133,6 +157,7 @@ def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end
     study = ToldStudy(tmp_path, jobs=4)
     tune.start(address=None, cpus=1, gpus=0)
     try:
+        assert {address.is_loopback for address in listening()} == {True}
         with pytest.raises(OSError, match="No space left on device"):
             tune.search_on_ray(study, shop, Killer(study), workers=1)  # type: ignore[arg-type]
     finally:

@@ -26,6 +26,7 @@ def confirmed(tmp_path_factory):
 def test_page_draws_without_a_console_message(confirmed, tmp_path):
     found, console = browse(write_report(confirmed), tmp_path)
     assert console == []
+    assert 'data-opened="true"' in found
     assert 'data-drawn="true"' in found
     assert found.count('class="main-svg"') >= 3
     assert re.search(r'id="chosen"[^>]*><h3>Trial ' + str(confirmed.front.knee), found)
