@@ -155,6 +155,8 @@ def _labels(node: Node, report: Report) -> tuple[Value, ...]:
             hint = "Open an option inside one of them as a knob instead." if not isinstance(item, Leaf) else "Keep one."
             report(f"has two choices called {label!r}. {hint}", item.place)
             is_right = False
+        # Reported wherever it stands; NaN would never be found among the choices, since it does not equal itself.
+        is_right = is_right and not (isinstance(label, float) and not math.isfinite(label))
         labels.append(label)
     return tuple(labels) if is_right else ()
 

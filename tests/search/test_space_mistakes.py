@@ -121,9 +121,14 @@ def test_knobs_that_are_wrong(tmp_path, knob, expected):
     assert in_recipe(tmp_path, written.replace("^", "")) == [f"line 4, column {column}: {expected}"]
 
 
-def test_knob_on_infinity_is_one_mistake_at_the_number(tmp_path):
-    found = in_recipe(tmp_path, "prune: {ratio: {float: [0.1, .inf]}}")
-    assert found[0].endswith("must be a finite number, got .inf.")
+@pytest.mark.parametrize("number", [".inf", ".nan"])
+@pytest.mark.parametrize("knob", ["float: [0.1, %s]", "choice: [%s, 0.1]"])
+def test_knob_on_infinity_is_one_mistake_at_the_number(tmp_path, knob, number):
+    (found,) = in_recipe(tmp_path, f"prune: {{ratio: {{{knob % number}}}}}")
+    assert found.endswith(f"must be a finite number, got {number}.")
+
+
+def test_limit_on_infinity_is_a_mistake(tmp_path):
     assert mistakes(tmp_path, GOOD + "limits: {fid: .nan}")[0].endswith(
         "limits.fid: must be a finite number, got .nan."
     )
