@@ -221,7 +221,7 @@ def impatient(*, seconds: float) -> None:
     """The database waits only so long for its lock."""
     from search import _database
 
-    _database._BUSY_SECONDS = seconds  # type: ignore[assignment]
+    _database.BUSY_SECONDS = seconds  # type: ignore[assignment]
 
 
 def _before_training(trial: int | None, act: Any) -> None:
