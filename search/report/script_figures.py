@@ -126,7 +126,10 @@ FIGURES = """
         await new Promise((done) => setTimeout(done));
       }
     };
-    const isSeen = (panel) => panel.getBoundingClientRect().top < innerHeight;
+    const isSeen = (panel) => {
+      const { top, bottom } = panel.getBoundingClientRect();
+      return bottom > 0 && top < innerHeight;
+    };
     const [first, later] = [panels.filter(isSeen), panels.filter((panel) => !isSeen(panel))];
     await drawAll(first);
     document.documentElement.dataset.opened = "true";

@@ -26,6 +26,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.processes import below
+
 _EVERY_SECONDS = 0.5
 
 
@@ -75,24 +77,9 @@ def _peak_bytes(process: subprocess.Popen[bytes]) -> int:
     """What the process and all below it hold at their fullest, until it ends."""
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(_held_bytes, _tree(process.pid))))
+        peak = max(peak, sum(map(_held_bytes, [process.pid, *below(process.pid)])))
         time.sleep(_EVERY_SECONDS)
     return peak
-
-
-def _tree(root: int) -> set[int]:
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name before it is in parentheses and may hold spaces.
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it has ended
-            continue
-    found, newest = {root}, {root}
-    while newest:
-        newest = {process for process, parent in parents.items() if parent in newest} - found
-        found |= newest
-    return found
 
 
 def _held_bytes(process: int) -> int:

@@ -11,9 +11,9 @@ the report alone is timed.
 
 Ready is the report once ``search.explore`` has ended, and the dashboard once its server answers; every search leaves a
 report that is ready, which the last line counts. The first useful view of the report is that all figures on the screen
-are drawn (``data-opened``), that of the dashboard that its first figure, the Pareto front, has points (``#graph-
-pareto-front .scatterlayer .point``). Each repeat starts new processes and a new Chromium with an empty cache, whose
-own start does not count, one side after the other.
+are drawn (``data-opened``), that of the dashboard that its first figure, the Pareto front, has points
+(``#graph-pareto-front .scatterlayer .point``). Each repeat starts new processes and a new Chromium with an empty cache,
+whose own start does not count, one side after the other.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ picture for each trial; three in four of its trials are complete. The other is a
 which a new process opens all, decides what is next and writes the views, as a driver does that goes on. Every figure is
 of a process of its own: the CPU seconds that it took, its libraries' start included, and the memory that it held at its
 fullest. The page is open when the figures on its first screen are drawn (``data-opened``) in a new Chromium, in
-seconds on the clock; the first line says how long plotly's own script takes alone on a page.
+seconds on the clock, a median of three; the first line says how long plotly's own script takes alone on a page.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from tests.search.study_folder import study_folder
 
 SIZES = (100, 1_000, 10_000)
 COLUMNS = ("trials", "report s", "MB", "best s", "MB", "go on s", "MB", "page MB", "opens s")
+_OPENINGS = 3
+"""Of a page, which is read off the clock and moves with the machine; the median counts."""
 
 
 class Took(NamedTuple):
@@ -49,7 +51,7 @@ def main() -> None:
     if given.go_on:
         _go_on(given.go_on, trials=given.trials)
         return
-    print(f"plotly's script alone: {_seconds_of_plotly_alone(given.repeats):.3g} s")
+    print(f"plotly's script alone: {_seconds_of_plotly_alone():.3g} s")
     print("".join(f"{column:>10}" for column in COLUMNS), flush=True)
     for size in (size for size in SIZES if size <= given.trials):
         with tempfile.TemporaryDirectory(prefix="slimfront-growth-") as scratch:
@@ -65,8 +67,7 @@ def _row(scratch: Path, size: int, *, repeats: int) -> list[float]:
     best = _median("search.best", str(shown), "--max", "size_mb=0.5", "--max", "latency_ms=20", repeats=repeats)
     go_on = _median("tests.benchmarks.growth", "--go-on", str(scratch / "kept"), "--trials", str(size), repeats=repeats)
     report = shown / REPORT_FILE
-    opens = statistics.median(_seconds_until(OPENED, report) for _ in range(repeats))
-    return [size, *explore, *best, *go_on, report.stat().st_size / 1e6, opens]
+    return [size, *explore, *best, *go_on, report.stat().st_size / 1e6, _seconds_until(OPENED, report)]
 
 
 def _median(module: str, *words: str, repeats: int) -> Took:
@@ -84,15 +85,19 @@ def _took(words: Sequence[str]) -> Took:
 
 
 def _seconds_until(condition: str, page: Path) -> float:
+    return statistics.median(_seconds_once_until(condition, page) for _ in range(_OPENINGS))
+
+
+def _seconds_once_until(condition: str, page: Path) -> float:
     with Browser() as browser:
         return browser.seconds_until(condition, at=page.as_uri())
 
 
-def _seconds_of_plotly_alone(repeats: int) -> float:
+def _seconds_of_plotly_alone() -> float:
     with tempfile.TemporaryDirectory(prefix="slimfront-growth-") as scratch:
         page = Path(scratch) / "plotly.html"
         page.write_text(f"<!doctype html><meta charset=utf-8><script>{get_plotlyjs()}</script>")
-        return statistics.median(_seconds_until("typeof Plotly === 'object'", page) for _ in range(repeats))
+        return _seconds_until("typeof Plotly === 'object'", page)
 
 
 def _go_on(folder: Path, *, trials: int) -> None:

@@ -21,6 +21,7 @@ from search.evaluate import Workshop
 from search.job import Job
 from search.record import Record
 from search.watchdog import TrialLimits, leave_marker
+from tests.processes import below
 from trainers.cache import Cache
 from trainers.data.dataset import Images
 from trainers.models.diffusion_model import DiffusionModel
@@ -97,30 +98,13 @@ class Killer:
 
 def workers() -> list[int]:
     """Processes of this test's own Ray that carry out trials."""
-    raylets = {process for process in processes() if parent(process) == os.getpid()}
-    mine = (process for process in processes() if parent(process) in raylets)
-    return [process for process in mine if "_Worker" in Path(f"/proc/{process}/cmdline").read_text()]
-
-
-def processes() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-
-
-def parent(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
+    return [process for process in below(os.getpid()) if "_Worker" in Path(f"/proc/{process}/cmdline").read_text()]
 
 
 def listening() -> Iterator[ipaddress.IPv4Address]:
     """Where this process and those that it started can be connected to over TCP."""
-    family = {os.getpid()}
-    # A child may have a smaller number than its parent.
-    while grown := {process for process in processes() if parent(process) in family} - family:
-        family |= grown
     held = set()
-    for process in family:
+    for process in [os.getpid(), *below(os.getpid())]:
         # Some may have ended by now.
         with suppress(OSError):
             held |= {str(entry.readlink()) for entry in Path(f"/proc/{process}/fd").iterdir()}

@@ -221,6 +221,8 @@ def impatient(*, seconds: float) -> None:
     """The database waits only so long for its lock."""
     from search import _database
 
+    # Under another name it would be set all the same, and nothing would be impatient.
+    assert seconds < _database.BUSY_SECONDS
     _database.BUSY_SECONDS = seconds  # type: ignore[assignment]
 
 

@@ -19,6 +19,7 @@ from tests.faults.driver import database, paid_file
 from tests.faults.home import NAME, SPACE, make_home
 from tests.faults.ledger import acknowledged, struck
 from tests.faults.result import Result, continued, judged
+from tests.processes import below
 
 _ROOT = Path(__file__).parents[3]
 _SITE = _ROOT / "tests/faults/planted/site"
@@ -200,22 +201,6 @@ def cluster(faults: Mapping[str, Any]) -> Iterator[Cluster]:
             _kill(child)
         process.kill()
         process.wait()
-
-
-def below(pid: int) -> list[int]:
-    """All processes that this one started, and those that they did."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:
-            continue
-        parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
-    found, ahead = [], [pid]
-    while ahead:
-        ahead = [child for parent in ahead for child in parents.get(parent, [])]
-        found += ahead
-    return found
 
 
 def _command(pid: int) -> str:
