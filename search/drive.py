@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trainers.run import Progress
 
 _logger = logging.getLogger(__name__)
+_LOG_AT_MOST = 20_000
+"""Characters of a traceback that are kept."""
 
 
 class Watcher(Protocol):
@@ -86,7 +88,7 @@ def carried_out(
                 result = next(results, None)
         except (Exception, TrialEndError) as error:
             # Whatever a job does, it ends as one failure with a reason, and the study goes on.
-            result = {"failed": failure_reason(error, folder), "kind": kind_of(error)}
+            result = {"failed": _reason(error), "kind": kind_of(error), "log": _traceback(error)}
         if result is None:
             return
         yield result
@@ -105,6 +107,8 @@ def _results(plan: TrialPlan, shop: Workshop, on_progress: Callable[[Progress], 
 
 def keep(study: Study, job: Job, result: Mapping[str, Any], watcher: Watcher) -> None:
     """Tell the study what came of a job, and the watcher what that means."""
+    if "log" in result:
+        _add_to_log(study.folder / study.trial_path(job.number), result["log"])
     if job.kind == "confirm":
         watcher.confirmed(study.confirm(job.number, result.get("confirmed", {})))
         return
@@ -132,17 +136,27 @@ def search_here(study: Study, shop: Workshop, watcher: Watcher) -> None:
             keep(study, job, result, watcher)
 
 
-def failure_reason(error: BaseException, folder: Path) -> str:
-    """One line for the study; the traceback goes into the trial's log."""
+def _reason(error: BaseException) -> str:
+    """One line for the study."""
+    text = without_passwords(str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
+
+
+def _traceback(error: BaseException) -> str:
+    """What is worth reading of it; a recursion without end has a traceback without end."""
+    text = without_passwords("".join(traceback.format_exception(error)))
+    return text if len(text) <= _LOG_AT_MOST else f"{text[: _LOG_AT_MOST // 2]}\n[...]\n{text[-_LOG_AT_MOST // 2 :]}"
+
+
+def _add_to_log(folder: Path, text: str) -> None:
+    """For the driver, whose folder the study is: a worker on another machine may not see it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a") as log:
-            log.write(without_passwords("".join(traceback.format_exception(error))))
+            log.write(text)
     except OSError:
         # A full disk may be why it failed; the reason is kept all the same.
         _logger.warning("%s: no log could be written", folder)
-    text = without_passwords(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
 
 
 def _derived(text: str) -> int:

@@ -1,6 +1,9 @@
-"""``make faults``: every fault, one after the other, for real; prints the table and writes it to a file.
+"""``make faults``: every fault, for real; prints the table and writes it to a file.
 
-    python -m tests.faults.table [--out FILE] [--only NAME ...] [--reduced]
+    python -m tests.faults.table [--out FILE] [--only NAME ...] [--reduced] [--at-once 2]
+
+Two rows run at a time, each in folders and with drivers, servers and Ray of its own: the longest mostly compute, those
+on Ray mostly wait.
 
 FAULTS_KILLS=200 kills the driver that often instead of 30 times; FAULTS_CUTS=20 goes on from so many of the pictures
 between two writes instead of from all.
@@ -9,12 +12,14 @@ between two writes instead of from all.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.faults import rows
@@ -30,22 +35,25 @@ def main() -> int:
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--reduced", action="store_true")
     parser.add_argument("--without-plain-tune", action="store_true")
+    parser.add_argument("--at-once", type=int, default=2)
     asked = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="slimfront-faults-"))
     os.environ.setdefault("SLIMFRONT_CACHE", str(place / "cache"))
-    begun, table, bad = time.monotonic(), [], []
+    begun = time.monotonic()
+    table: list[tuple[str, ...]] = []
+    bad: list[str] = []
     # Meanwhile: it mostly waits for Ray and for trials that sleep.
     plain = None if asked.without_plain_tune else _plain_tune(place / "plain")
     try:
-        for name, (title, row) in rows.ROWS.items():
-            if asked.only and name not in asked.only:
-                continue
-            since = time.monotonic()
-            cells, fault = _run(title, name, row, place / name, reduced=asked.reduced)
-            table.append(cells)
-            bad += [f"{title}: {fault}"] if fault else []
-            print(f"{time.monotonic() - since:5.0f} s  {' | '.join(cells)}", flush=True)
-            shutil.rmtree(place / name, ignore_errors=True)
+        # Spawned: Ray cannot be forked, and each has to start drivers from a process of its own.
+        with ProcessPoolExecutor(asked.at_once, mp_context=multiprocessing.get_context("spawn")) as pool:
+            names = [name for name in rows.ROWS if not asked.only or name in asked.only]
+            done = [pool.submit(_run, name, place / name, reduced=asked.reduced) for name in names]
+            for name, row in zip(names, done, strict=True):
+                cells, fault, seconds = row.result()
+                table.append(cells)
+                bad += [f"{rows.ROWS[name][0]}: {fault}"] if fault else []
+                print(f"{seconds:5.0f} s  {' | '.join(cells)}", flush=True)
         beside = _said(plain) if plain is not None else {}
     finally:
         if plain is not None:
@@ -58,16 +66,23 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def _run(title: str, name: str, row: rows.Row, place: Path, *, reduced: bool) -> tuple[tuple[str, ...], str]:
-    """The cells of a row, and what does not hold."""
+def _run(name: str, place: Path, *, reduced: bool) -> tuple[tuple[str, ...], str, float]:
+    """The cells of a row, what does not hold, and the seconds that it took."""
+    since = time.monotonic()
+    title, row = rows.ROWS[name]
     place.mkdir(parents=True)
     try:
-        result: Result = row(place, reduced)
+        cells, fault = _told(title, row(place, reduced))
     except CannotTryError as error:
-        return (title, "", "", "", "", f"not tried: {error}", ""), ""
+        cells, fault = (title, "", "", "", "", f"not tried: {error}", ""), ""
     except AssertionError as error:
         words = str(error).strip().splitlines() or ["it does not hold"]
-        return (title, "1", "?", "?", "?", f"DOES NOT HOLD: {words[0][:100]}", ""), "\n".join(words)
+        cells, fault = (title, "1", "?", "?", "?", f"DOES NOT HOLD: {words[0][:100]}", ""), "\n".join(words)
+    shutil.rmtree(place, ignore_errors=True)
+    return cells, fault, time.monotonic() - since
+
+
+def _told(title: str, result: Result) -> tuple[tuple[str, ...], str]:
     cells = (
         title,
         str(result.times),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +11,20 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from search.checkpoints import Checkpoints, check_reachable
-from search.drive import carried_out, plan_of
+from search.drive import carried_out, keep, plan_of
 from search.evaluate import Workshop
 from search.known import Foresight
+from search.live import PlainWatcher, Tally
 from search.space import Space, SpaceError
 from search.study import Study
 from tests.devices import ONE_CORE
 from trainers.cache import Cache
 from trainers.data.dataset import Images
+from trainers.distillation import _loop
 from trainers.errors import UserError
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.states import STATE_FILE
@@ -120,6 +125,25 @@ def test_a_machine_that_does_not_see_the_study_says_so(tmp_path: Path, shop: Wor
     plan = replace(plan_of(study, job), folder=str(tmp_path / "elsewhere" / "study" / study.trial_path(0)))
     (result,) = carried_out(plan, shop)
     assert "does not see the study's folder" in result["failed"] and "checkpoints: s3://" in result["failed"]
+
+
+def test_the_log_of_a_failure_elsewhere_lies_in_the_study_s_folder(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_in(tmp_path, shop, f"checkpoints=file://{tmp_path}/copies", "budget.images=384")
+    job = study.next()
+    assert job is not None
+    monkeypatch.setattr(_loop._Rate, "after", lambda rate, seen: float("nan"))
+    plan = replace(plan_of(study, job), folder=str(tmp_path / "machine" / "study" / study.trial_path(0)))
+    (result,) = carried_out(plan, shop)
+    keep(
+        study,
+        job,
+        json.loads(json.dumps(result)),
+        PlainWatcher(Tally(study, workers=1, expected_seconds=1.0), Console(file=io.StringIO())),
+    )
+    (record,) = study.records()
+    assert record.kind == "diverged" and "Traceback" in (study.folder / record.path / "log.txt").read_text()
 
 
 def test_files_come_whole_and_stay_in_the_folder(tmp_path: Path) -> None:

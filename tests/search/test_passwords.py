@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from search import drive
 from search._database import check_storage
 from search._database_file import reason_of
-from search.drive import failure_reason
+from search.drive import carried_out
+from search.evaluate import TrialPlan
 from search.exported import export
 from search.session import Session
 from search.space import Space, SpaceError
@@ -119,14 +121,15 @@ def test_export_and_what_is_shipped_hold_none(tmp_path: Path, repository: Path, 
     assert without(repr(job)) and without(repr(ModelFolder(tmp_path / "model", tmp_path / "out", job).trial()))
 
 
-def test_reasons_and_logs_of_trials_hold_none(tmp_path: Path) -> None:
-    try:
+def test_reasons_and_logs_of_trials_hold_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(plan: TrialPlan) -> None:
         raise RuntimeError(f"cannot reach {URL}")
-    except RuntimeError as error:
-        reason = failure_reason(error, tmp_path)
-    assert without(reason) and "cannot reach postgresql://ann:***@" in reason
-    log = (tmp_path / "log.txt").read_text()
-    assert without(log) and "Traceback" in log
+
+    monkeypatch.setattr(drive, "check_shared", unreachable)
+    plan = TrialPlan(number=0, recipe=[], candidate={}, seed=0, rungs=(128,), folder=str(tmp_path))
+    (result,) = carried_out(plan, None)
+    assert without(result["failed"]) and "cannot reach postgresql://ann:***@" in result["failed"]
+    assert without(result["log"]) and "Traceback" in result["log"]
 
 
 def test_errors_show_none_to_python_either(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
