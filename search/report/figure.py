@@ -24,6 +24,7 @@ from search.views import ObjectiveView, PointView, StudyViews, TrialView
 Figure = dict[str, Any]
 
 _MOST_BARS = 500
+_MOST_FAINT_BARS = 100
 _FAR = ("reference", "stopped")
 """Roles that may lie far from the rest: what other works measured, and what a small share does."""
 _SHOWN = ("reference", "", "stopped", "reference stopped")
@@ -135,10 +136,11 @@ def _points(
     is_silent: bool = False,
 ) -> dict[str, Any]:
     name = views.learned.name
-    # Thousands of bars are a grey field, and seconds of drawing.
-    errors = [_error(point.counted_stderr, name) for point in points] if len(points) <= _MOST_BARS else []
+    # Very many bars are a grey field, and take as long to draw as all the rest of the page; those of the front count.
+    most = _MOST_BARS if role == "front" else _MOST_FAINT_BARS
+    errors = [_error(point.counted_stderr, name) for point in points] if len(points) <= most else []
     # A point that may be on the front by chance is hollow, with a dot.
-    tied = symbol + "-open-dot"
+    symbols = [f"{symbol}-open-dot" if not is_silent and tie(point) else symbol for point in points]
     hover = {"hoverinfo": "skip"} if is_silent else {"hovertemplate": "%{text}<extra></extra>"}
     return {
         "type": "scatter",
@@ -149,7 +151,7 @@ def _points(
         "customdata": [point.number for point in points],
         "error_y": {"array": errors, "visible": any(errors) and not is_silent, "width": 0, "thickness": 1.3},
         "marker": {
-            "symbol": [tied if not is_silent and tie(point) else symbol for point in points] or symbol,
+            "symbol": symbols if set(symbols) - {symbol} else symbol,
             "size": size,
             "color": LIGHT[role],
             "line": {"width": 2 if is_silent else 1.3},

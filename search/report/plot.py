@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from search.report.palette import LIGHT
 
 T = TypeVar("T")
-MOST_POINTS = 500
+MOST_POINTS = 250
 
 
 def layout(axes: Mapping[str, Mapping[str, Any]], *, shapes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def layout(axes: Mapping[str, Mapping[str, Any]], *, shapes: Sequence[Mapping[st
 def thinned(items: Sequence[T]) -> Sequence[T]:
     """At most ``MOST_POINTS`` of them, evenly: more are a grey field, and seconds of drawing.
 
-    >>> len(thinned(range(500))), thinned(range(1_500))[:4]
-    (500, range(0, 12, 3))
+    >>> len(thinned(range(250))), thinned(range(750))[:4]
+    (250, range(0, 12, 3))
     """
     return items[:: -(-len(items) // MOST_POINTS) or 1]
 

@@ -131,8 +131,7 @@ FIGURES = """
       return bottom > 0 && top < innerHeight;
     };
     const [first, later] = [panels.filter(isSeen), panels.filter((panel) => !isSeen(panel))];
-    await drawAll(first);
-    document.documentElement.dataset.opened = "true";
+    try { await drawAll(first); } finally { document.documentElement.dataset.opened = "true"; }
     await drawAll(later);
   };
 

@@ -134,6 +134,8 @@ tr[data-trial] { cursor: pointer; }
 tr[data-trial]:hover, tr[aria-selected=true] { background: var(--surface); }
 tr[aria-selected=true] td:first-child { box-shadow: inset 3px 0 var(--front); }
 :focus-visible { outline: 2px solid var(--front); outline-offset: -2px; }
+/* Laid out once the figures on the screen are there: a long study's table takes as long as they do. */
+@media (scripting: enabled) { html:not([data-opened]) tr:nth-child(n+25) { display: none; } }
 details { margin-top: 26px; border-top: 1px solid var(--line); padding-top: 14px; }
 summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px; }
 .warning, .empty { border-left: 3px solid var(--limit); background: var(--surface); padding: 12px 16px;
