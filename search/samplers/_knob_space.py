@@ -64,13 +64,15 @@ class KnobSpace:
 
     def rows(self, candidates: Sequence[Mapping[str, Any]]) -> Array:
         """The candidates as numbers. Values outside the ends lie outside 0 to 1."""
-        rows = np.full((len(candidates), len(self.names)), np.nan)
-        for column, name in enumerate(self.names):
-            distribution = self.distributions[name]
-            for row, candidate in enumerate(candidates):
-                if name in candidate:
-                    rows[row, column] = _position(distribution, candidate[name])
-        return rows
+        columns = [
+            [position_of(candidate[name]) if name in candidate else math.nan for candidate in candidates]
+            for name, position_of in zip(self.names, self._positions_of, strict=True)
+        ]
+        return np.array(columns, dtype=float).reshape(len(self.names), len(candidates)).T.copy()
+
+    @cached_property
+    def _positions_of(self) -> list[Callable[[Any], float]]:
+        return [_position_of(self.distributions[name]) for name in self.names]
 
     @cached_property
     def _values_at(self) -> list[Callable[[float], Any]]:
@@ -166,13 +168,22 @@ def _ends(distribution: FloatDistribution | IntDistribution) -> tuple[float, flo
     return float(distribution.low), float(distribution.high)
 
 
-def _position(distribution: BaseDistribution, value: Any) -> float:
+def _position_of(distribution: BaseDistribution) -> Callable[[Any], float]:
+    """What turns values of this knob into positions."""
     if isinstance(distribution, CategoricalDistribution):
-        return float(distribution.to_internal_repr(value))
+        try:
+            numbers = {choice: float(distribution.to_internal_repr(choice)) for choice in distribution.choices}
+        except TypeError:
+            # Optuna allows lists among the choices, with a warning.
+            return lambda choice: float(distribution.to_internal_repr(choice))
+        # Optuna knows what else is a choice, another NaN say, and what is none.
+        return lambda choice: numbers[choice] if choice in numbers else float(distribution.to_internal_repr(choice))
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = _ends(distribution)
-    number = math.log(value) if distribution.log else float(value)
-    return (number - low) / (high - low) if high > low else 0.5
+    is_log, span = distribution.log, high - low
+    if span <= 0:
+        return lambda value: 0.5
+    return lambda value: ((math.log(value) if is_log else float(value)) - low) / span
 
 
 def _value_at(distribution: BaseDistribution) -> Callable[[float], Any]:
