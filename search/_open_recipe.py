@@ -16,7 +16,9 @@ from trainers.registry import suggestion
 
 Candidate = dict[str, Value]
 
-_MOST_STAGES = 100
+_MOST_STAGES = 30
+_MOST_VALUES = 800
+"""Ends and choices of all knobs: a recipe is read anew for each, so a longer one would take minutes to check."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ def read_recipe(node: Node, mistakes: Mistakes) -> OpenRecipe:
         if stage is not None
     ]
     recipe = OpenRecipe(tuple(entries))
+    values = sum(len(knob.extremes()) for knob in recipe.knobs)
+    if values > _MOST_VALUES:
+        text = f"has knobs with {values:,} ends and choices in all, at most {_MOST_VALUES} are tried. Take some out."
+        mistakes.add(text, path="recipe", place=node.place)
+        return OpenRecipe(())
     _check_paths(recipe, node.place, mistakes)
     return recipe
 

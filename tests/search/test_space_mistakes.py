@@ -161,6 +161,19 @@ def test_both_ends_and_all_choices_are_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("stages", "choices", "expected"),
+    [
+        (31, 2, "recipe: has 31 stages, at most 30 are applied. Take some out."),
+        (30, 30, "recipe: has knobs with 900 ends and choices in all, at most 800 are tried. Take some out."),
+    ],
+)
+def test_a_recipe_that_would_take_minutes_to_check_is_refused(tmp_path, stages, choices, expected):
+    steps = f"{{steps: {{choice: [{', '.join(map(str, range(1, choices + 1)))}]}}}}"
+    (only,) = in_recipe(tmp_path, "\n  - ".join([f"sample: {steps}"] * stages))
+    assert only.endswith(expected)
+
+
+@pytest.mark.parametrize(
     ("entry", "expected"),
     [
         ("3", "recipe.0: must be a stage as in `- prune: {ratio: 0.3}`, got 3."),
