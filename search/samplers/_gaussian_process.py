@@ -110,14 +110,15 @@ class GaussianProcess:
         return replace(whole, logs=found.x)
 
     def conditioned(self, features_NF: Array, values_N: Array) -> GaussianProcess:
-        """The same process with further full trainings taken as observed."""
-        return replace(
+        """The same process with further full trainings taken as observed, as many as it holds."""
+        more = replace(
             self,
             features_NF=np.vstack([self.features_NF, features_NF]),
             shares_N=np.concatenate([self.shares_N, np.ones(len(values_N))]),
             values_N=np.concatenate([self.values_N, values_N]),
             studies_N=np.concatenate([self._studies, np.zeros(len(values_N), dtype=np.int64)]),
         )
+        return more._bounded()
 
     def predict(self, features_NF: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of f, what a full training gives without its noise."""
