@@ -64,11 +64,12 @@ class KnobSpace:
 
     def rows(self, candidates: Sequence[Mapping[str, Any]]) -> Array:
         """The candidates as numbers. Values outside the ends lie outside 0 to 1."""
-        columns = [
-            [position_of(candidate[name]) if name in candidate else math.nan for candidate in candidates]
-            for name, position_of in zip(self.names, self._positions_of, strict=True)
+        knobs = list(zip(self.names, self._positions_of, strict=True))
+        rows = [
+            [position_of(candidate[name]) if name in candidate else math.nan for name, position_of in knobs]
+            for candidate in candidates
         ]
-        return np.array(columns, dtype=float).reshape(len(self.names), len(candidates)).T.copy()
+        return np.array(rows, dtype=float).reshape(len(candidates), len(knobs))
 
     @cached_property
     def _positions_of(self) -> list[Callable[[Any], float]]:
