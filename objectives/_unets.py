@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -81,11 +80,11 @@ def _changed(name: str, layer: Layer, *, groups: int, bits: int, is_flexible: bo
     """The layer compressed, where its kind and its widths allow it."""
     if layer.kind == "norm" and is_flexible:
         quarter = layer.outputs // 4
-        return replace(layer, norm_groups=(quarter + 1, quarter - 1, quarter, quarter))
+        return layer.but(norm_groups=(quarter + 1, quarter - 1, quarter, quarter))
     if layer.kind == "conv" and layer.inputs % groups == 0 and layer.outputs % groups == 0:
-        layer = replace(layer, groups=groups)
+        layer = layer.but(groups=groups)
     if layer.kind in ("conv", "linear"):
-        layer = replace(layer, bits=bits, format={32: "", 8: "int8", 4: "nf4"}[bits])
+        layer = layer.but(bits=bits, format={32: "", 8: "int8", 4: "nf4"}[bits])
     return layer
 
 

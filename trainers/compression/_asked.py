@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from trainers.compression.channels import CoupledGroup
 from trainers.errors import UserError
@@ -51,15 +52,15 @@ def asked_ratios(
     """
     if not isinstance(ratio, Mapping):
         return {group.name: ratio for group in groups}
-    mistakes = [_unknown(key, spec, groups) for key in ratio if not any(_rank(key, group) for group in groups)]
+    nearest = _nearest_keys(tuple(ratio), tuple((group.name, group.block, group.macro_block) for group in groups))
+    named = {key for keys in nearest for key in keys}
+    mistakes = [_unknown(key, spec, groups) for key in ratio if key not in named and not _names_any(key, groups)]
     asked = {}
-    for group in groups:
-        ranks = {key: rank for key in ratio if (rank := _rank(key, group))}
-        best = [key for key, rank in ranks.items() if rank == max(ranks.values())]
-        if len({ratio[key] for key in best}) > 1:
-            names = " and ".join(repr(key) for key in best)
+    for group, keys in zip(groups, nearest, strict=True):
+        if len(keys) > 1 and len({ratio[key] for key in keys}) > 1:
+            names = " and ".join(repr(key) for key in keys)
             mistakes.append(f"ratio: {names} both name {group.name}, with different ratios. Keep one of them.")
-        asked[group.name] = ratio[best[0]] if best else 0.0
+        asked[group.name] = ratio[keys[0]] if keys else 0.0
     if mistakes:
         raise UserError("\n".join(mistakes))
     return asked
@@ -84,14 +85,29 @@ def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
     return Loss(removed * unit * parts, parts, unit, reason)
 
 
-def _rank(key: str, group: CoupledGroup) -> int:
+# A search asks for the same keys and groups with thousands of ratios.
+@lru_cache(maxsize=64)
+def _nearest_keys(keys: tuple[str, ...], groups: tuple[tuple[str, str, str], ...]) -> tuple[tuple[str, ...], ...]:
+    """For each group, by name, block and macro-block, the keys that name it most closely; none, one or several."""
+    nearest = []
+    for name, *blocks in groups:
+        ranks = {key: rank for key in keys if (rank := _rank(key, name, blocks))}
+        nearest.append(tuple(key for key, rank in ranks.items() if rank == max(ranks.values())))
+    return tuple(nearest)
+
+
+def _names_any(key: str, groups: Sequence[CoupledGroup]) -> bool:
+    return any(_rank(key, group.name, (group.block, group.macro_block)) for group in groups)
+
+
+def _rank(key: str, name: str, blocks: Collection[str]) -> int:
     """How closely a key names a group: by its block 1, by a pattern its letters, by its name most, and 0 not at all."""
-    if key in (group.block, group.macro_block):
+    if key in blocks:
         return 1
-    if key == group.name:
+    if key == name:
         return 2 + len(key)
     is_pattern = any(sign in key for sign in _WILDCARDS)
-    return 2 + sum(letter not in _WILDCARDS for letter in key) if is_pattern and fnmatchcase(group.name, key) else 0
+    return 2 + sum(letter not in _WILDCARDS for letter in key) if is_pattern and fnmatchcase(name, key) else 0
 
 
 def _unknown(key: str, spec: ArchSpec, groups: Sequence[CoupledGroup]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -32,7 +31,7 @@ def planned(spec: ArchSpec, *, groups: int | Literal["max"], init: str) -> ArchS
         raise UserError("weights are quantised already. Put group before quantize.")
     split = {
         # Fresh weights have no zeros to keep.
-        name: replace(layer, groups=count, zeros=layer.zeros if init == "dense" else 0.0)
+        name: layer.but(groups=count, zeros=layer.zeros if init == "dense" else 0.0)
         for name, layer in spec.layers.items()
         if (count := _count(layer, groups)) > 1
     }

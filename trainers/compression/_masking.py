@@ -31,7 +31,7 @@ def planned(stage: Mask, spec: ArchSpec) -> ArchSpec:
     if quantised:
         raise UserError(f"{quantised[0]} is quantised already. Put mask before quantize.")
     return spec.with_layers(
-        {name: replace(spec.layers[name], zeros=max(stage.ratio, spec.layers[name].zeros)) for name in names}
+        {name: spec.layers[name].but(zeros=max(stage.ratio, spec.layers[name].zeros)) for name in names}
     )
 
 

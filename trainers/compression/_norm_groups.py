@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -21,18 +21,20 @@ def thinned(layer: Layer, kept_C: Tensor, *, keeps_count: bool, is_zeroed: bool)
     """
     width = len(kept_C)
     if layer.kind == "layer_norm":
-        return replace(layer, inputs=width, outputs=width)
+        return layer.but(inputs=width, outputs=width)
     if keeps_count and _divides(layer, width):
-        return replace(layer, inputs=width, outputs=width)
+        return layer.but(inputs=width, outputs=width)
     edges = (0, *itertools.accumulate(sizes_of(layer)))
     survivors = [int(((kept_C >= first) & (kept_C < last)).sum()) for first, last in itertools.pairwise(edges)]
     return _with_groups(layer, survivors, is_zeroed=is_zeroed)
 
 
+# Of thousands of candidates that a search thinks of, most norms have a width that another one had.
+@lru_cache(maxsize=8192)
 def thinned_evenly(layer: Layer, width: int, *, keeps_count: bool, is_zeroed: bool) -> Layer:
     """The norm over ``width`` channels when it is not yet known which ones stay: as even as they can be."""
     if layer.kind == "layer_norm" or (keeps_count and _divides(layer, width)):
-        return replace(layer, inputs=width, outputs=width)
+        return layer.but(inputs=width, outputs=width)
     count = len(sizes_of(layer))
     survivors = [width // count + (place < width % count) for place in range(count)]
     return _with_groups(layer, survivors, is_zeroed=is_zeroed)
@@ -56,8 +58,7 @@ def _with_groups(layer: Layer, survivors: list[int], *, is_zeroed: bool) -> Laye
     counted = tuple(count for count, size in zip(over, survivors, strict=True) if size) if over else ()
     width = sum(sizes)
     is_plain = len(set(sizes)) == 1 and counted in ((), sizes)
-    return replace(
-        layer,
+    return layer.but(
         inputs=width,
         outputs=width,
         norm_groups=len(sizes) if is_plain else sizes,

@@ -32,19 +32,20 @@ def planned(stage: Prune, spec: ArchSpec) -> ArchSpec:
     _check_prunable(spec)
     groups = coupled_groups(spec)
     losses = _losses(stage, groups, asked_ratios(spec, groups, stage.ratio))
-    lost: dict[tuple[str, Side], int] = {}
+    lost: dict[Side, dict[str, int]] = {"in": {}, "out": {}}
     for group in groups:
-        for member in group.members if losses[group.name].count else ():
-            side = (member.layer, member.side)
-            lost[side] = lost.get(side, 0) + losses[group.name].count
+        if count := losses[group.name].count:
+            for member in group.members:
+                of_side = lost[member.side]
+                of_side[member.layer] = of_side.get(member.layer, 0) + count
     changed = {}
-    for name in dict.fromkeys(layer for layer, _ in lost):
+    for name in lost["in"] | lost["out"]:
         layer = spec.layers[name]
-        inputs, outputs = (lost.get((name, side), 0) for side in ("in", "out"))
+        inputs, outputs = layer.inputs - lost["in"].get(name, 0), layer.outputs - lost["out"].get(name, 0)
         if layer.is_norm:
-            changed[name] = thinned_evenly(layer, layer.outputs - outputs, **_norm_rules(stage))
+            changed[name] = thinned_evenly(layer, outputs, **_norm_rules(stage))
         else:
-            changed[name] = replace(layer, inputs=layer.inputs - inputs, outputs=layer.outputs - outputs)
+            changed[name] = layer.but(inputs=inputs, outputs=outputs)
     return _with_heads(spec.with_layers(changed), groups, losses)
 
 
@@ -173,8 +174,7 @@ def _with_heads(spec: ArchSpec, groups: tuple[CoupledGroup, ...], losses: Mappin
 
 
 def _smaller(layer: Layer, inputs: Tensor | None, outputs: Tensor | None) -> Layer:
-    return replace(
-        layer,
+    return layer.but(
         inputs=layer.inputs if inputs is None else len(inputs),
         outputs=layer.outputs if outputs is None else len(outputs),
     )

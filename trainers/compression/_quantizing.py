@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -71,10 +70,10 @@ def _stored(stage: Quantize, layer: Layer, *, is_named: bool) -> Layer:
     if layer.bits == 32 and is_meant and stage.bits < 16:
         format = _format(stage, layer)
         is_cached = stage.dequantise_once and format != "llm_int8"
-        layer = replace(layer, bits=stage.bits, format=format, is_cached=is_cached)
+        layer = layer.but(bits=stage.bits, format=format, is_cached=is_cached)
     elif layer.bits == 32 and is_rest_in_half:
-        layer = replace(layer, bits=16, format="fp16")
-    return replace(layer, bias_bits=16) if layer.bias and is_rest_in_half else layer
+        layer = layer.but(bits=16, format="fp16")
+    return layer.but(bias_bits=16) if layer.bias and is_rest_in_half else layer
 
 
 def _format(stage: Quantize, layer: Layer) -> str:

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -107,43 +107,50 @@ def _at_present(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
 
     On each side of a layer the runs of channels keep their order, so a run begins where those before it now end.
     """
-    traced = _traced(spec.network)
-    width_of = {name: spec.layers[name].outputs // multiple for name, _, multiple, _ in traced}
-    runs: dict[tuple[str, Side], list[tuple[int, int, str]]] = {}
-    for name, original, _, members in traced:
-        for member in members:
-            runs.setdefault((member.layer, member.side), []).append((member.offset, original, name))
-    moved: dict[tuple[str, Side, int], int] = {}
-    for (layer, side), found in runs.items():
-        lost = 0
-        for offset, original, name in sorted(found):
-            moved[layer, side, offset] = offset - lost
-            lost += original - width_of[name]
+    traced, layers = _traced(spec.network), spec.layers
+    widths = [layers[group.name].outputs // group.multiple for group in traced]
+    lost = [group.width - width for group, width in zip(traced, widths, strict=True)]
     heads = {attention.query: attention.heads for attention in spec.attentions}
     groups = []
-    for name, _, _, members in traced:
-        norms = (spec.layers[member.layer].norm_groups for member in members if spec.layers[member.layer].is_norm)
-        counts = [count for count in norms if isinstance(count, int) and count and width_of[name] % count == 0]
-        queries = [member.layer for member in members if member.side == "out" and member.layer in heads]
+    for group, width in zip(traced, widths, strict=True):
+        counts = [layers[norm].norm_groups for norm in group.norms]
+        equal = [count for count in counts if isinstance(count, int) and count and width % count == 0]
         groups.append(
             CoupledGroup(
-                name=name,
-                block=spec.network.block_of(name),
-                macro_block=spec.network.macro_block_of(name),
-                width=width_of[name],
-                norm_groups=max(counts, default=1),
-                heads=heads[queries[0]] if queries else 0,
+                name=group.name,
+                block=group.block,
+                macro_block=group.macro_block,
+                width=width,
+                norm_groups=max(equal, default=1),
+                heads=next((heads[layer] for layer in group.outputs if layer in heads), 0),
                 members=tuple(
-                    Member(member.layer, member.side, moved[member.layer, member.side, member.offset])
-                    for member in members
+                    Member(member.layer, member.side, member.offset - sum(lost[other] for other in before))
+                    for member, before in zip(group.members, group.before, strict=True)
                 ),
             )
         )
     return tuple(groups)
 
 
-_Traced = tuple[str, int, int, tuple[Member, ...]]
-"""Name, width, how often the width is in the outputs of the layer of that name, and members."""
+class _Traced(NamedTuple):
+    """A group of a network before anything is removed.
+
+    Args:
+        multiple: How often the width is in the outputs of the layer that names the group.
+        norms: Over its channels.
+        outputs: Layers that have them as outputs.
+        before: For each member, the places of the groups whose channels lie before it on its side of its layer.
+    """
+
+    name: str
+    block: str
+    macro_block: str
+    width: int
+    multiple: int
+    members: tuple[Member, ...]
+    norms: tuple[str, ...]
+    outputs: tuple[str, ...]
+    before: tuple[tuple[int, ...], ...]
 
 
 @lru_cache(maxsize=64)
@@ -168,7 +175,7 @@ def _traced(network: Network) -> tuple[_Traced, ...]:
     # Its outputs are the image's channels.
     last = max((name for name, layer in spec.layers.items() if layer.is_conv), key=order.__getitem__)
     gated = network.gated(net)
-    found = {}
+    found: dict[str, tuple[int, int, tuple[Member, ...]]] = {}
     roots = [torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear]
     for traced in graph.get_all_groups(root_module_types=roots):
         for first, members in _runs(_tied_channels(traced, name_of, spec, gated), spec, order):
@@ -178,8 +185,30 @@ def _traced(network: Network) -> tuple[_Traced, ...]:
             width, rest = divmod(spec.layers[first].outputs, len(own))
             if first in found or rest:
                 raise NotImplementedError(f"the outputs of {first} are tied to different layers; pruning cannot follow")
-            found[first] = (first, width, len(own), members)
-    return tuple(sorted(found.values(), key=lambda group: order[group[0]]))
+            found[first] = (width, len(own), members)
+    names = sorted(found, key=order.__getitem__)
+    runs: dict[tuple[str, Side], list[tuple[int, int]]] = {}
+    for place, name in enumerate(names):
+        for member in found[name][2]:
+            runs.setdefault((member.layer, member.side), []).append((member.offset, place))
+
+    def before(member: Member) -> tuple[int, ...]:
+        return tuple(place for offset, place in runs[member.layer, member.side] if offset < member.offset)
+
+    return tuple(
+        _Traced(
+            name,
+            network.block_of(name),
+            network.macro_block_of(name),
+            width,
+            multiple,
+            members,
+            norms=tuple(member.layer for member in members if spec.layers[member.layer].is_norm),
+            outputs=tuple(member.layer for member in members if member.side == "out"),
+            before=tuple(map(before, members)),
+        )
+        for name, (width, multiple, members) in ((name, found[name]) for name in names)
+    )
 
 
 _Channel = tuple[str, Side, int]

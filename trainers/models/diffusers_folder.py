@@ -80,9 +80,7 @@ def expressible(spec: ArchSpec) -> Unet:
 
 def dense(spec: ArchSpec) -> ArchSpec:
     """The same architecture with every weight in 32 bits."""
-    return spec.map_layers(
-        lambda name, layer: replace(layer, bits=32, bias_bits=32, format="", is_cached=False, zeros=0.0)
-    )
+    return spec.map_layers(lambda name, layer: layer.but(bits=32, bias_bits=32, format="", is_cached=False, zeros=0.0))
 
 
 def _difference(layer: Layer, built: Layer) -> str:

@@ -39,7 +39,7 @@ def _traced(network: Network) -> ArchSpec:
     def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         seen = layers.get(name)
         layer = _layer(module, inputs, output)
-        layers[name] = layer if seen is None else replace(layer, positions=seen.positions + layer.positions)
+        layers[name] = layer if seen is None else layer.but(positions=seen.positions + layer.positions)
 
     hooks = [
         module.register_forward_hook(lambda module, inputs, output, name=name: note(name, module, inputs, output))
