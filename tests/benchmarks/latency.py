@@ -11,14 +11,12 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from objectives import costs
 from objectives.device_model import calibrated
 from objectives.generation import GenerationMs
 from trainers.cache import Cache
@@ -32,7 +30,6 @@ from trainers.quiet import silence_libraries
 from trainers.run import Run
 
 ASKED = 0.15
-WIDE = spec_of(Unet(image_size=32, image_channels=3, channels=(128, 256, 256, 256), layers=2), sampling_steps=10)
 
 
 def main() -> None:
@@ -66,29 +63,9 @@ def main() -> None:
             )
         share = (time.process_time() - begun_on_core) / (time.perf_counter() - begun)
     print(f"this process had {share:.0%} of a core")
-    print(
-        f"known before training, {described(WIDE)}: time in {quickest_ms(lambda: model.predict(WIDE)):.2f} ms, ", end=""
-    )
-    print(f"size, parameters and MACs in {quickest_ms(lambda: all_costs(WIDE)):.2f} ms")
     print(f"median error {statistics.median(errors):.1%} of {len(errors)} candidates, worst {max(errors):.0%}")
     if statistics.median(errors) > ASKED:
         raise SystemExit(f"more than the {ASKED:.0%} that are asked for")
-
-
-def quickest_ms(call: Callable[[], object]) -> float:
-    """Milliseconds of the quickest of 20 calls."""
-    taken = []
-    for _ in range(20):
-        begun = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - begun)
-    return 1000 * min(taken)
-
-
-def all_costs(spec: ArchSpec) -> tuple[float, ...]:
-    """What a search counts of every candidate that it asks for."""
-    counted = (costs.parameters, costs.stored_bytes, costs.stored_bytes_without_state, costs.macs, costs.attention_macs)
-    return tuple(count(spec) for count in counted)
 
 
 def random_spec(draw: random.Random) -> ArchSpec:
