@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import json
 import signal
 import socket
 import threading
@@ -21,10 +22,16 @@ from ray.exceptions import (
     RayError,
     RayTaskError,
 )
+from ray.experimental import internal_kv
 from ray.tune.execution.tune_controller import TuneController
 
-from search.ends import RayletDiedError, kind_of
-from search.watchdog import take_marker
+from search.ends import Kind, RayletDiedError, TrialEndError, is_kind, kind_of
+
+_TABLE = "slimfront"
+"""The namespace of the cluster's table in which workers say why they end."""
+
+_TELL_SECONDS = 10.0
+"""After which a worker that hangs is ended, whether the cluster has heard it or not."""
 
 _NODE_DIED = "its node has died"
 """As Ray says it of an actor; it has no error of its own for that."""
@@ -37,9 +44,37 @@ class TellsLosses(Protocol):
     loss: BaseException | None
 
 
+def leave_end(folder: Path, end: TrialEndError) -> None:
+    """Say what ended the trial of this folder, for a driver that is told only that its worker is gone.
+
+    In the cluster's own table, since a worker may share no folder with the driver.
+    """
+    told = json.dumps({"kind": end.kind, "reason": end.reason})
+    # A cluster that does not answer must not keep a worker that hangs.
+    teller = threading.Thread(
+        target=internal_kv._internal_kv_put, args=(str(folder), told), kwargs={"namespace": _TABLE}, daemon=True
+    )
+    teller.start()
+    teller.join(_TELL_SECONDS)
+
+
+def take_end(folder: Path) -> TrialEndError | None:
+    """What was said of the trial of this folder, which is then forgotten; None when nothing was."""
+    try:
+        told = internal_kv._internal_kv_get(str(folder), namespace=_TABLE)
+        if told is None:
+            return None
+        internal_kv._internal_kv_del(str(folder), namespace=_TABLE)
+        written = json.loads(told)
+        kind: Kind = written["kind"]
+        return TrialEndError(kind, str(written["reason"])) if is_kind(kind) else None
+    except (RayError, ValueError, KeyError, TypeError):
+        return None
+
+
 def how_it_was_lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
     """How a trial ended whose worker is gone: as its watchdog said, or as Ray does."""
-    left = take_marker(folder)
+    left = take_end(folder.resolve())
     if left is not None:
         return {"failed": left.reason, "kind": left.kind}
     said = str(loss).strip().splitlines() if loss is not None else []

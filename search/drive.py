@@ -70,16 +70,15 @@ def carried_out(
     plan: TrialPlan,
     shop: Workshop,
     *,
-    is_driver: bool = True,
+    before_exit: Callable[[TrialEndError], object] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[dict[str, Any]]:
     """What comes of a job, as plain data: a result for each rung, or ``confirmed``, or at any point ``failed``.
 
     Args:
-        is_driver: This process must outlive the job, even one that hangs.
+        before_exit: Told why this process is ended where the job hangs. None: it must outlive the job even then.
     """
-    folder = Path(plan.folder)
-    watchdog = Watchdog(seconds=plan.seconds_left, memory_gb=plan.memory_gb, folder=folder, is_driver=is_driver)
+    watchdog = Watchdog(seconds=plan.seconds_left, memory_gb=plan.memory_gb, before_exit=before_exit)
     results = _results(plan, shop, on_progress)
     while True:
         try:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ from ray import tune  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from search._ray_losses import how_it_was_lost, losses_told, raylet_watched  # noqa: E402
+from search._ray_losses import how_it_was_lost, leave_end, losses_told, raylet_watched  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class _Worker(tune.Trainable):
         from search.evaluate import TrialPlan
 
         self._plan = TrialPlan(**config["plan"])
-        self._results = carried_out(self._plan, self._shop, is_driver=False)
+        self._results = carried_out(self._plan, self._shop, before_exit=partial(leave_end, Path(self._plan.folder)))
 
     def step(self) -> dict[str, Any]:
         result = next(self._results)

@@ -1,16 +1,16 @@
 """What a trial may take at most, and who ends it when it takes more: a thread beside the one that trains.
 
 The main thread is interrupted by a signal, which also ends a call that waits. Where it does not react, hung in the code
-of a library, a process that is no driver is ended, and what ended the trial is left in its folder for the driver.
+of a library, a process that is no driver is ended, once it has said why.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -18,15 +18,13 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from search.ends import Kind, TrialEndError, is_kind
-from trainers.atomic import write_atomically
+from search.ends import TrialEndError
 
 LOOK_SECONDS = 0.2
 GRACE_SECONDS = 30.0
 """After which a main thread that was interrupted counts as hung."""
 
 _SIGNAL = signal.SIGUSR1
-_MARKER = "ended.json"
 _STATUS = Path("/proc/self/statm")
 Most = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -53,15 +51,19 @@ class Watchdog:
     Args:
         seconds: That are left; None for no end.
         memory_gb: That the process may have; None for as much as there is.
-        folder: Of the trial.
-        is_driver: This process must outlive the trial.
+        before_exit: Told what ended the trial before this process is ended, hung. None: it must outlive the trial.
     """
 
-    def __init__(self, *, seconds: float | None, memory_gb: float | None, folder: Path, is_driver: bool) -> None:
+    def __init__(
+        self,
+        *,
+        seconds: float | None,
+        memory_gb: float | None,
+        before_exit: Callable[[TrialEndError], object] | None = None,
+    ) -> None:
         self._seconds = seconds
         self._memory_gb = memory_gb
-        self._folder = folder
-        self._is_driver = is_driver
+        self._before_exit = before_exit
         self._end: TrialEndError | None = None
         self._is_over = threading.Event()
 
@@ -90,10 +92,12 @@ class Watchdog:
         main = threading.main_thread().ident
         while not self._is_over.is_set():
             signal.pthread_kill(main or 0, _SIGNAL)
-            if not self._is_over.wait(GRACE_SECONDS) and not self._is_driver:
+            if not self._is_over.wait(GRACE_SECONDS) and self._before_exit is not None:
                 assert self._end is not None
-                leave_marker(self._folder, self._end)
-                os._exit(1)
+                try:
+                    self._before_exit(self._end)
+                finally:
+                    os._exit(1)
 
     def _exceeded(self) -> TrialEndError | None:
         if self._seconds is not None and time.monotonic() - self._begun > self._seconds:
@@ -110,23 +114,6 @@ class Watchdog:
         if self._end is not None and not self._is_over.is_set():
             # A new one each time: the handler outlives the trial, and must not hold all that the trial had.
             raise TrialEndError(self._end.kind, self._end.reason)
-
-
-def leave_marker(folder: Path, end: TrialEndError) -> None:
-    """Say in the trial's folder what ended it, for a driver that is told only that its process is gone."""
-    write_atomically(folder / _MARKER, json.dumps({"kind": end.kind, "reason": end.reason}).encode())
-
-
-def take_marker(folder: Path) -> TrialEndError | None:
-    """What was left there, which is removed; None when nothing was."""
-    path = folder / _MARKER
-    try:
-        written = json.loads(path.read_text())
-        path.unlink()
-        kind: Kind = written["kind"]
-        return TrialEndError(kind, str(written["reason"])) if is_kind(kind) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _memory_gb() -> float:
