@@ -506,7 +506,7 @@ def test_commands_refuse_in_a_process_of_their_own(tmp_path, arguments, expected
         env=environment(tmp_path / "cache"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (ended.returncode, ended.stdout) == (2, "") and ended.stderr.startswith(expected), ended
     assert [path.name for path in tmp_path.iterdir()] == [SPACE]

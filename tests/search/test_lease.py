@@ -154,7 +154,7 @@ def test_a_suspended_driver_that_comes_back_writes_nothing_more(
     with held(folder, engine, take_over=True):
         before = results(engine)
         process.send_signal(signal.SIGCONT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 1 and errors.startswith("LeaseLostError: ")
         assert f"was taken over by process {os.getpid()} on " in errors
         assert results(engine) == before
@@ -167,7 +167,7 @@ def test_a_driver_that_waits_in_a_call_ends_at_the_next_beat(folder: Path, engin
     suspend(process, folder)
     with held(folder, engine, take_over=True):
         process.send_signal(signal.SIGCONT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
     assert errors.startswith("LeaseLostError: ")
 
 
