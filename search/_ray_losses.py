@@ -60,6 +60,8 @@ def leave_end(folder: Path, end: TrialEndError) -> None:
 
 def take_end(folder: Path) -> TrialEndError | None:
     """What was said of the trial of this folder, which is then forgotten; None when nothing was."""
+    if not internal_kv._internal_kv_initialized():
+        return None
     try:
         told = internal_kv._internal_kv_get(str(folder), namespace=_TABLE)
         if told is None:

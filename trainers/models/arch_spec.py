@@ -75,10 +75,15 @@ class Layer:
     def but(self, **changes: Any) -> Layer:
         """This layer with some fields changed.
 
-        As ``dataclasses.replace``, in a tenth of its time: a search plans thousands of candidates, layer by layer.
+        As ``dataclasses.replace``, in a third of its time: a search plans thousands of candidates, layer by layer.
+
+        Raises:
+            TypeError: when there is no such field.
         """
         changed = object.__new__(Layer)
         changed.__dict__.update(self.__dict__, **changes)
+        if len(changed.__dict__) != len(self.__dict__):
+            raise TypeError(f"a layer has no {', '.join(changes.keys() - self.__dict__.keys())}")
         return changed
 
     @property
