@@ -40,9 +40,10 @@ def main() -> None:
     table.columns[0].no_wrap = True
     for path in options.spaces:
         space = Space.read(path)
-        parts = milliseconds(space, planned_teacher(space), count=options.candidates)
-        layers, knobs = len(planned_teacher(space).layers), len(space.knobs)
-        table.add_row(path.stem, str(layers), str(knobs), *(f"{part:.2f}" for part in (*parts, sum(parts))))
+        teacher = planned_teacher(space)
+        parts = milliseconds(space, teacher, count=options.candidates)
+        counts = (str(len(teacher.layers)), str(len(space.knobs)))
+        table.add_row(path.stem, *counts, *(f"{part:.2f}" for part in (*parts, sum(parts))))
     Console().print(table)
 
 

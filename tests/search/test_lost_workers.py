@@ -163,6 +163,24 @@ def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end
     assert study.reported == [(0, 100), (1, 100), (2, 100), (2, 300)]
 
 
+@pytest.mark.parametrize("written", ["", "[]", '{"kind": "x", "reason": "y"}', '{"kind": ["timeout"], "reason": "y"}'])
+def test_what_no_worker_says_is_nothing(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    from search import _ray_losses
+
+    table = {"trial": written.encode()}
+    monkeypatch.setattr(
+        _ray_losses,
+        "internal_kv",
+        SimpleNamespace(
+            _internal_kv_initialized=lambda: True,
+            _internal_kv_get=lambda key, namespace: table.get(key),
+            _internal_kv_del=lambda key, namespace: table.pop(key),
+        ),
+    )
+    assert _ray_losses.take_end(Path("trial")) is None and table == {}
+    assert _ray_losses.take_end(Path("trial")) is None
+
+
 @pytest.mark.slow
 def test_what_ray_s_memory_monitor_ends_is_out_of_memory(
     tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch, repository: Path

@@ -52,9 +52,9 @@ def asked_ratios(
     """
     if not isinstance(ratio, Mapping):
         return {group.name: ratio for group in groups}
-    nearest = _nearest_keys(tuple(ratio), tuple((group.name, group.block, group.macro_block) for group in groups))
-    named = {key for keys in nearest for key in keys}
-    mistakes = [_unknown(key, spec, groups) for key in ratio if key not in named and not _names_any(key, groups)]
+    placed = tuple((group.name, group.block, group.macro_block) for group in groups)
+    nearest, nameless = _nearest_keys(tuple(ratio), placed)
+    mistakes = [_unknown(key, spec, groups) for key in nameless]
     asked = {}
     for group, keys in zip(groups, nearest, strict=True):
         if len(keys) > 1 and len({ratio[key] for key in keys}) > 1:
@@ -87,17 +87,13 @@ def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
 
 # A search asks for the same keys and groups with thousands of ratios.
 @lru_cache(maxsize=64)
-def _nearest_keys(keys: tuple[str, ...], groups: tuple[tuple[str, str, str], ...]) -> tuple[tuple[str, ...], ...]:
-    """For each group, by name, block and macro-block, the keys that name it most closely; none, one or several."""
-    nearest = []
-    for name, *blocks in groups:
-        ranks = {key: rank for key in keys if (rank := _rank(key, name, blocks))}
-        nearest.append(tuple(key for key, rank in ranks.items() if rank == max(ranks.values())))
-    return tuple(nearest)
-
-
-def _names_any(key: str, groups: Sequence[CoupledGroup]) -> bool:
-    return any(_rank(key, group.name, (group.block, group.macro_block)) for group in groups)
+def _nearest_keys(
+    keys: tuple[str, ...], groups: tuple[tuple[str, str, str], ...]
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """For each group, by name, block and macro-block, the keys that name it most closely; and keys that name none."""
+    ranks = [{key: rank for key in keys if (rank := _rank(key, name, blocks))} for name, *blocks in groups]
+    nearest = tuple(tuple(key for key in found if found[key] == max(found.values())) for found in ranks)
+    return nearest, tuple(key for key in keys if not any(key in found for found in ranks))
 
 
 def _rank(key: str, name: str, blocks: Collection[str]) -> int:

@@ -186,10 +186,10 @@ def _traced(network: Network) -> tuple[_Traced, ...]:
             if first in found or rest:
                 raise NotImplementedError(f"the outputs of {first} are tied to different layers; pruning cannot follow")
             found[first] = (width, len(own), members)
-    names = sorted(found, key=order.__getitem__)
+    in_order = sorted(found.items(), key=lambda group: order[group[0]])
     runs: dict[tuple[str, Side], list[tuple[int, int]]] = {}
-    for place, name in enumerate(names):
-        for member in found[name][2]:
+    for place, (_, (_, _, members)) in enumerate(in_order):
+        for member in members:
             runs.setdefault((member.layer, member.side), []).append((member.offset, place))
 
     def before(member: Member) -> tuple[int, ...]:
@@ -207,7 +207,7 @@ def _traced(network: Network) -> tuple[_Traced, ...]:
             outputs=tuple(member.layer for member in members if member.side == "out"),
             before=tuple(map(before, members)),
         )
-        for name, (width, multiple, members) in ((name, found[name]) for name in names)
+        for name, (width, multiple, members) in in_order
     )
 
 
