@@ -89,6 +89,7 @@ class Candidates:
             limits=self._foresight.limits,
             distributions={knob.path: distribution(knob) for knob in self._space.knobs},
             costs=costs,
+            examples=list(self._space.corners()),
             others=observations(self._others, self._space),
         )
 

@@ -58,11 +58,8 @@ class Foresight:
         except UserError as error:
             return Known(self.teacher, {}, (str(error),))
         costs = self.costs(spec)
-        broken = [
-            constraint.text
-            for constraint in self.space.constraints
-            if not constraint.holds({**self.space.fixed_values(candidate), **candidate, **costs})
-        ]
+        values = {**self.space.fixed_values(candidate), **candidate, **costs} if self.space.constraints else {}
+        broken = [constraint.text for constraint in self.space.constraints if not constraint.holds(values)]
         return Known(spec, costs, (*(f"breaks the constraint {text!r}" for text in broken), *self._beyond(costs)))
 
     def costs(self, spec: ArchSpec) -> dict[str, float]:

@@ -19,10 +19,11 @@ Array = NDArray[np.float64]
 Costs = Callable[[Mapping[str, Any]], Mapping[str, float] | None]
 
 _POOL = 1024
-_DRAWN_AT_ONCE = 256
+_DRAWN_AT_ONCE = 32
 _DRAWN_AT_MOST = 4096
 _TOO_FEW = 64
 _REPAIRS = 24
+_TRIES = 256
 
 
 class Allowed:
@@ -52,6 +53,9 @@ class Allowed:
         self._cache: dict[bytes, tuple[Array, float]] = {}
         self.known = self._known_among(objectives)
         self._seed = seed
+        self._sobol = qmc.Sobol(len(space.names), seed=np.random.default_rng(seed))
+        self._within: list[Array] = []
+        self._beyond: list[Array] = []
         self._pool: Array | None = None
 
     def costs_NK(self, rows_ND: Array) -> Array:
@@ -64,10 +68,21 @@ class Allowed:
 
     @property
     def pool_ND(self) -> Array:
-        """Rows spread evenly over what is allowed (scrambled Sobol); the first ones are the start-up design."""
+        """Rows spread evenly over what is allowed (scrambled Sobol)."""
         if self._pool is None:
-            self._pool = self._drawn()
+            while len(self._within) < _POOL and self._draw():
+                pass
+            is_enough = len(self._within) >= _TOO_FEW
+            self._pool = np.array(self._within[:_POOL]) if is_enough else self._repaired()
         return self._pool
+
+    def design_D(self, number: int) -> Array | None:
+        """Row ``number`` of the start-up design: of the pool, but priced no further than that takes; None after it."""
+        while len(self._within) <= number and self._draw():
+            pass
+        if number < min(len(self._within), _POOL):
+            return self._within[number]
+        return self.pool_ND[number] if number < len(self.pool_ND) else None
 
     def within(self, rows_ND: Array) -> Array:
         """Those of the rows that are allowed."""
@@ -92,7 +107,7 @@ class Allowed:
         if self._costs is None:
             return []
         generator = np.random.default_rng(0)
-        for _ in range(_DRAWN_AT_ONCE):
+        for _ in range(_TRIES):
             costs = self._costs(
                 self.space.candidate(self.space.spread(generator.random((1, len(self.space.names))))[0])
             )
@@ -106,24 +121,19 @@ class Allowed:
             return [name for name in objectives if name in costs]
         return []
 
-    def _drawn(self) -> Array:
-        sobol = qmc.Sobol(len(self.space.names), seed=np.random.default_rng(self._seed))
-        found: list[Array] = []
-        beyond: list[Array] = []
-        for _ in range(_DRAWN_AT_MOST // _DRAWN_AT_ONCE):
-            rows = self.space.spread(sobol.random(_DRAWN_AT_ONCE))
-            is_allowed = self.violations_N(rows) <= 0
-            found.append(rows[is_allowed])
-            beyond.append(rows[~is_allowed])
-            if sum(map(len, found)) >= _POOL:
-                break
-        allowed = np.vstack(found)[:_POOL]
-        return allowed if len(allowed) >= _TOO_FEW else self._repaired(allowed, np.vstack(beyond))
+    def _draw(self) -> bool:
+        """Draw some more rows, priced and sorted into those within and beyond the limits; False after the last."""
+        if len(self._within) + len(self._beyond) >= _DRAWN_AT_MOST:
+            return False
+        for row_D in self.space.spread(self._sobol.random(_DRAWN_AT_ONCE)):
+            is_allowed = self._looked_up(row_D)[1] <= 0
+            (self._within if is_allowed else self._beyond).append(row_D)
+        return True
 
-    def _repaired(self, allowed_ND: Array, beyond_ND: Array) -> Array:
+    def _repaired(self) -> Array:
         """Where little of the space is allowed: what is least beyond, changed until it is."""
         generator = np.random.default_rng([self._seed, 1])
-        rows = np.vstack([allowed_ND, beyond_ND])
+        rows = np.array([*self._within, *self._beyond])
         for _ in range(_REPAIRS):
             rows = rows[np.argsort(self.violations_N(rows), kind="stable")][:_TOO_FEW]
             if (self.violations_N(rows) <= 0).all():

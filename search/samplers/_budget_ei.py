@@ -71,6 +71,7 @@ class BudgetEI(BaseSampler):
         self.startup_trials = startup_trials
         self.others = others
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._examples: tuple[Mapping[str, Any], ...] = ()
         self._allowed: Allowed | None = None
         self._prospect: tuple[History, Prospect] | None = None
         self._told: tuple[object, Prospect] | None = None
@@ -83,9 +84,15 @@ class BudgetEI(BaseSampler):
         costs: Costs | None,
         limits: Mapping[str, float] | None,
         distributions: Mapping[str, BaseDistribution],
+        examples: Sequence[Mapping[str, Any]] = (),
         others: Others = (),
     ) -> None:
-        """What is known of the problem, where it was not said at the beginning."""
+        """What is known of the problem, where it was not said at the beginning.
+
+        Args:
+            examples: Candidates that together show when each conditional knob exists; else the trials will.
+        """
+        self._examples = self._examples or tuple(examples)
         self.others = self.others or others
         self.objectives = self.objectives or objectives
         self.costs = self.costs or costs
@@ -144,8 +151,9 @@ class BudgetEI(BaseSampler):
         # Other studies stand in for the rest of the design as soon as a few full trainings tell how far they are alike.
         is_informed = bool(self.others) and len(history.full) >= _FEWEST
         if (number < self.startup_trials and not is_informed) or len(tried) < _FEWEST:
-            if number < len(allowed.pool_ND):
-                return allowed.pool_ND[number], np.inf
+            row_D = allowed.design_D(number)
+            if row_D is not None:
+                return row_D, np.inf
             if not history.observations:
                 return allowed.pool_ND[number % len(allowed.pool_ND)], np.inf
         prospect = self._prospect_of(history, allowed, study)
@@ -200,7 +208,7 @@ class BudgetEI(BaseSampler):
         return kept[1]
 
     def _allowed_in(self, distributions: Mapping[str, BaseDistribution], history: History, study: Study) -> Allowed:
-        space = KnobSpace.seen(distributions, history.candidates)
+        space = KnobSpace.seen(distributions, [*self._examples, *history.candidates])
         allowed = self._allowed
         if allowed is None or allowed.space != space:
             allowed = self._allowed = Allowed(

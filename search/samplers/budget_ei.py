@@ -50,6 +50,7 @@ class BudgetEi(SamplerOptions):
             costs=problem.costs,
             limits=problem.limits,
             distributions=problem.distributions,
+            examples=problem.examples,
             others=problem.others,
         )
 

@@ -25,6 +25,7 @@ class Problem:
         distributions: Every knob, conditional ones included.
         costs: Values of the active knobs -> the objectives known before training; None when the candidate cannot be
             built, breaks a constraint or is beyond a limit.
+        examples: Candidates that together show when each conditional knob exists.
         others: What other studies measured of this one's knobs and objectives.
     """
 
@@ -32,6 +33,7 @@ class Problem:
     limits: Mapping[str, float]
     distributions: Mapping[str, optuna.distributions.BaseDistribution]
     costs: Callable[[Mapping[str, Any]], Mapping[str, float] | None]
+    examples: Sequence[Mapping[str, Any]] = ()
     others: Others = ()
 
 

@@ -6,6 +6,7 @@ files and locks, and ends with the exit code of the command.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -72,10 +73,11 @@ class Driver:
         """Send a signal."""
         os.kill(self.pid, number)
 
-    def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
-        self.send(signal.SIGKILL)
-        self.wait()
+    def kill(self) -> bool:
+        """SIGKILL, and wait until it is gone; False where it had just ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            self.send(signal.SIGKILL)
+        return self.wait() == -signal.SIGKILL
 
     def wait(self, seconds: float = _PATIENCE_SECONDS) -> int:
         """Its exit code; a driver that does not end is killed, and the test with it."""

@@ -39,6 +39,16 @@ def size(candidate: dict[str, Any]) -> dict[str, float]:
     return {"size": (1.2 - candidate["ratio"]) * candidate["bits"]}
 
 
+def noted(priced: list[dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, float]]:
+    """``size`` that keeps what it was asked for."""
+
+    def costs(candidate: dict[str, Any]) -> dict[str, float]:
+        priced.append(candidate)
+        return size(candidate)
+
+    return costs
+
+
 def quality(candidate: dict[str, Any]) -> float:
     rate = np.log10(candidate["rate"]) + 2.5
     return float(np.exp(2 * candidate["ratio"] ** 2 + rate**2 + 4 / candidate["bits"] + 1 / candidate["steps"]))
@@ -94,6 +104,41 @@ def test_candidates_that_break_a_constraint_are_not_suggested() -> None:
 
     found = searched(new_study(costs=costs), 20)
     assert all(candidate["steps"] <= 10 * candidate["ratio"] for candidate in found)
+
+
+def test_the_first_candidates_need_few_prices() -> None:
+    priced: list[dict[str, Any]] = []
+    study = new_study(costs=noted(priced))
+    design = searched(study, 3)
+    assert len(priced) < 100
+    searched(study, 12)
+    assert len(priced) > 1_000
+    # What the whole pool is priced for later on changes nothing of the design.
+    assert searched(new_study(), 3) == design
+
+
+def test_knobs_whose_condition_is_shown_beforehand_are_never_taken_for_constant() -> None:
+    space = {"criterion": CategoricalDistribution(["taylor", "random"]), **SPACE}
+    rest = {"ratio": 0.0, "rate": 1e-4, "bits": 4, "steps": 1}
+    priced: list[dict[str, Any]] = []
+    sampler = BudgetEI(seed=0, startup_trials=2)
+    sampler.inform(
+        objectives=["fid", "size"],
+        costs=noted(priced),
+        limits={"fid": 8.0, "size": 16.0},
+        distributions={**space, "threshold": FloatDistribution(0.0, 0.1)},
+        examples=[{"criterion": "random", **rest}, {"criterion": "taylor", "threshold": 0.0, **rest}],
+    )
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
+    for _ in range(8):
+        trial = study.ask(space)
+        if trial.params["criterion"] == "taylor":
+            trial.suggest_float("threshold", 0.0, 0.1)
+        study.tell(trial, [quality(trial.params), size(trial.params)["size"]])
+    assert {"threshold" in candidate for candidate in priced} == {True, False}
+    assert all(("threshold" in candidate) == (candidate["criterion"] == "taylor") for candidate in priced)
+    # The pool once, and what the suggestions change of it.
+    assert len(priced) < 1_100 + 8 * 400
 
 
 def test_costs_that_belong_to_no_objective_are_refused() -> None:

@@ -35,11 +35,12 @@ def driver_killed(place: Path, reduced: bool) -> Result:
             driver.wait_until(lambda driver=driver: has_begun(driver))
             waited.append(time.monotonic() - driver.begun)
             is_over = kills >= wanted or _ends_within(driver, moments.uniform(0, _STUDY_SECONDS))
+            if not is_over:
+                before = acknowledged(database(home))
+                is_over = not driver.kill()
             if is_over:
                 assert driver.wait() == 0, driver.said
                 break
-            before = acknowledged(database(home))
-            driver.kill()
             kills += 1
             gone += lost(before, acknowledged(database(home)))
         gone += [*lost(before, acknowledged(database(home))), *unreadable(study_of(home))]
