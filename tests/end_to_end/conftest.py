@@ -29,7 +29,7 @@ recipe:
 objectives: [{fid: {extractor: labels, samples: 200}}, size_mb, macs_g, latency_ms]
 limits: {fid: 100_000, latency_ms: 10_000, macs_g: 1}
 constraints: ["prune.ratio.mid >= prune.ratio.up_0"]
-budget: {trials: 5, images: {min: 2_000, max: 6_000}}
+budget: {trials: 5, images: {min: 1_000, max: 3_000}}
 confirm: 2
 sampler: {budget_ei: {seed: 5, startup_trials: 4}}
 """

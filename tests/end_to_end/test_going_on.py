@@ -56,7 +56,7 @@ def test_a_candidate_is_tried_once_on_a_finished_study(
     said = capsys.readouterr().out
     (new,) = [line for line in lines(copied) if line["number"] not in {line["number"] for line in before}]
     assert f"by hand: trained in full beside the budget, as trial {new['number']}" in said
-    assert new["by_hand"] and new["state"] == "complete" and new["images"] == 6_000 and len(new["rungs"]) == 1
+    assert new["by_hand"] and new["state"] == "complete" and new["images"] == 3_000 and len(new["rungs"]) == 1
     assert new["candidate"] == {
         "prune.rule": "flexible",
         "prune.criterion": "magnitude",

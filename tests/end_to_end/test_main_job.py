@@ -91,7 +91,7 @@ def test_trial_folders_are_whole(study: Path) -> None:
             names = {path.name for path in (study / line["path"]).iterdir()}
             assert {"recipe.yaml", "measurements.json", "samples.webp", "model.safetensors", "log.txt"} <= names
             assert line["by"]["fid"].startswith("digits") and line["samples"]["fid"] == 200
-            assert [rung["images"] for rung in line["rungs"]] == [2_000] and line["images"] == 6_000
+            assert [rung["images"] for rung in line["rungs"]] == [1_000] and line["images"] == 3_000
             assert line["stderr"]["fid"] > 0 and line["stderr"]["size_mb"] == 0
 
 
@@ -99,8 +99,8 @@ def test_weak_trials_stopped_early_and_can_go_on(study: Path) -> None:
     complete, stopped = in_state(study, "complete"), in_state(study, "stopped")
     assert len(complete) + len(stopped) > 5 and 4 < len(complete) + len(stopped) / 3 <= 5.001
     for line in stopped:
-        assert line["reason"] == "stopped at 2,000 of 6,000 images: others promised more"
-        assert line["rungs"] == [{"images": 2_000, "values": {"fid": line["values"]["fid"]}}]
+        assert line["reason"] == "stopped at 1,000 of 3,000 images: others promised more"
+        assert line["rungs"] == [{"images": 1_000, "values": {"fid": line["values"]["fid"]}}]
         assert {path.name for path in (study / line["path"]).iterdir()} == {"training.safetensors"}
     on_front = {point["trial"] for point in json.loads((study / "front.json").read_text())["points"]}
     assert not on_front & {line["number"] for line in stopped}
@@ -141,7 +141,7 @@ def test_training_is_what_makes_the_front_good(study: Path) -> None:
             images=images,
             teacher=teacher,
             cache=cache,
-            budget_images=6_000,
+            budget_images=3_000,
             until_images=0,
         )
         untrained = space.fill(point["candidate"]).run(run)

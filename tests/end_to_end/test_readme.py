@@ -23,7 +23,7 @@ SHORTER = {
     "studies/runs/pruning_ratios": "studies/runs/tiny",
     "spaces/combined.yaml --address auto": "tiny.yaml --address auto --dry-run",
     "my-space.yaml": "tiny.yaml",
-    "--points 5": "--points 2 --images 2_000",
+    "--points 5": "--points 2 --images 1_000",
     "--trials 48": "--trials 6",
     "--name four_steps": "--name four_steps --trials 1",
     "--max size_mb=0.3": "--max size_mb=1",
@@ -89,7 +89,7 @@ def run(line: str, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         line += " --trials 3 --samplers random --seeds 1 --out simulation.html"
     if "search.export" in line:
         shutil.rmtree("my-student", ignore_errors=True)
-        line += " --images 2_000"
+        line += " --images 1_000"
     assert call(line, monkeypatch) == 0, line
 
 

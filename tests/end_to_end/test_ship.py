@@ -90,20 +90,20 @@ def test_points_of_the_front_are_trained_in_full_and_compared(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    assert validate(study, points=2, images=2_000, workers=1, json=True) == 0
+    assert validate(study, points=2, images=1_000, workers=1, json=True) == 0
     found = json.loads(capsys.readouterr().out)
     front = {point["trial"]: point for point in json.loads((study / "front.json").read_text())["points"]}
     fids = sorted(point["values"]["fid"] for point in front.values())
     assert [point["short"]["value"] for point in found["points"]] == [fids[0], fids[-1]]
     for point in found["points"]:
-        folder = study / "validation" / f"trial-{point['trial']:04d}" / "2000-images"
+        folder = study / "validation" / f"trial-{point['trial']:04d}" / "1000-images"
         record = json.loads((folder / "measurements.json").read_text())
-        assert point["full"]["value"] == record["measurements"]["fid"]["value"] and record["images"] == 2_000
+        assert point["full"]["value"] == record["measurements"]["fid"]["value"] and record["images"] == 1_000
         assert point["changed"] == []
     assert json.loads((study / "validation" / "validation.json").read_text()) == found
     page = (study / "validation" / "validation.html").read_text()
     assert "data:image/webp;base64," in page and "FID after short and full training" in page
     # What is there is not trained again.
     monkeypatch.setattr(subprocess, "Popen", None)
-    assert validate(study, points=2, images=2_000, workers=1) == 0
+    assert validate(study, points=2, images=1_000, workers=1) == 0
     assert "FID comes to" in capsys.readouterr().out
