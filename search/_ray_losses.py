@@ -76,7 +76,7 @@ def take_end(folder: Path) -> TrialEndError | None:
 
 def how_it_was_lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
     """How a trial ended whose worker is gone: as its watchdog said, or as Ray does."""
-    left = take_end(folder.resolve())
+    left = take_end(folder)
     if left is not None:
         return {"failed": left.reason, "kind": left.kind}
     said = str(loss).strip().splitlines() if loss is not None else []

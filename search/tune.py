@@ -51,7 +51,7 @@ from ray import tune  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from search._ray_losses import how_it_was_lost, leave_end, losses_told, raylet_watched  # noqa: E402
+from search._ray_losses import how_it_was_lost, leave_end, losses_told, raylet_watched, take_end  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,8 @@ class _StudySearcher(Searcher):
                     self._is_asked = bool(self._job_of)
                     return None if self._job_of else Searcher.FINISHED
                 plan = asdict(plan_of(self._study, job))
+                # What a worker told a driver that died before it could hear says nothing of this training.
+                take_end(self._folder_of(job))
                 self._watcher.started(job)
                 self._job_of[trial_id] = job
                 return {"plan": plan}
@@ -174,9 +176,13 @@ class _StudySearcher(Searcher):
         # Tune gives the last result here, not to on_trial_result.
         job, self._is_asked = self._job_of.pop(trial_id), False
         if error or not result:
-            self._keep(job, how_it_was_lost(self._study.folder / self._study.trial_path(job.number), self.loss))
+            self._keep(job, how_it_was_lost(self._folder_of(job), self.loss))
         else:
             self._keep(job, json.loads(result["result"]))
+
+    def _folder_of(self, job: Job) -> Path:
+        """As workers name it."""
+        return (self._study.folder / self._study.trial_path(job.number)).resolve()
 
     def _keep(self, job: Job, told: Mapping[str, Any]) -> None:
         if self.error is None:

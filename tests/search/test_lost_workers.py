@@ -151,6 +151,8 @@ def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end
     study = ToldStudy(tmp_path, jobs=4)
     tune.start(address=None, cpus=1, gpus=0)
     try:
+        # Of the same trial, when an earlier driver ran it.
+        says_why((study.folder / study.trial_path(0)).resolve())
         assert {address.is_loopback for address in listening()} == {True}
         with pytest.raises(OSError, match="No space left on device"):
             tune.search_on_ray(study, shop, Killer(study), workers=1)  # type: ignore[arg-type]
