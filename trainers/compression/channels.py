@@ -7,7 +7,7 @@ input channels of others. Such a coupled group can only lose a channel in all of
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -123,13 +123,19 @@ def _at_present(spec: ArchSpec) -> tuple[CoupledGroup, ...]:
                 width=width,
                 norm_groups=max(equal, default=1),
                 heads=next((heads[layer] for layer in group.outputs if layer in heads), 0),
-                members=tuple(
-                    Member(member.layer, member.side, member.offset - sum(lost[other] for other in before))
-                    for member, before in zip(group.members, group.before, strict=True)
-                ),
+                members=_moved(group, lost),
             )
         )
     return tuple(groups)
+
+
+def _moved(group: _Traced, lost: Sequence[int]) -> tuple[Member, ...]:
+    """The members of a group, each as far to the front as the groups before it have lost channels."""
+    members = list(group.members)
+    for place, before in group.behind.items():
+        layer, side, offset = members[place].layer, members[place].side, members[place].offset
+        members[place] = Member(layer, side, offset - sum(lost[other] for other in before))
+    return tuple(members)
 
 
 class _Traced(NamedTuple):
@@ -139,7 +145,8 @@ class _Traced(NamedTuple):
         multiple: How often the width is in the outputs of the layer that names the group.
         norms: Over its channels.
         outputs: Layers that have them as outputs.
-        before: For each member, the places of the groups whose channels lie before it on its side of its layer.
+        behind: Number of a member -> the places of the groups whose channels lie before it on its side of its layer;
+            most members are the first there.
     """
 
     name: str
@@ -150,7 +157,7 @@ class _Traced(NamedTuple):
     members: tuple[Member, ...]
     norms: tuple[str, ...]
     outputs: tuple[str, ...]
-    before: tuple[tuple[int, ...], ...]
+    behind: Mapping[int, tuple[int, ...]]
 
 
 @lru_cache(maxsize=64)
@@ -205,7 +212,7 @@ def _traced(network: Network) -> tuple[_Traced, ...]:
             members,
             norms=tuple(member.layer for member in members if spec.layers[member.layer].is_norm),
             outputs=tuple(member.layer for member in members if member.side == "out"),
-            before=tuple(map(before, members)),
+            behind={number: places for number, member in enumerate(members) if (places := before(member))},
         )
         for name, (width, multiple, members) in in_order
     )
