@@ -24,6 +24,7 @@ def compare_recipes(file: Path, *, workers: int | None, out: Path | None, as_jso
     from search.name import check_name
     from trainers.atomic import write_atomically
     from trainers.cache import Cache
+    from trainers.command import INTERRUPTED
     from trainers.quiet import silence_libraries
 
     silence_libraries()
@@ -41,14 +42,25 @@ def compare_recipes(file: Path, *, workers: int | None, out: Path | None, as_jso
         values = ", ".join(f"{name} {value:.4g}" for name, value in result.values.items())
         console.print(f"{done} of {in_all}: {result.recipe}, seed {result.seed}: {values} ({left / 60:.1f} min left)")
 
-    found = work.results(
-        comparison,
-        file,
-        folder,
-        workers=workers or os.cpu_count() or 1,
-        on_result=show,
-        on_teacher=lambda seed: console.print(f"teacher of seed {seed} is ready"),
-    )
+    def show_teacher(seed: int) -> None:
+        nonlocal begun
+        # Recipes take other times than teachers do.
+        begun = time.monotonic()
+        console.print(f"teacher of seed {seed} is ready")
+
+    try:
+        found = work.results(
+            comparison,
+            file,
+            folder,
+            workers=workers or os.cpu_count() or 1,
+            on_result=show,
+            on_teacher=show_teacher,
+        )
+    except KeyboardInterrupt:
+        said = f"interrupted; {done} of {in_all} results are kept in {folder}. The same command goes on."
+        console.print(said, soft_wrap=True)
+        return INTERRUPTED
     verdicts = [verdict(comparison, claim, found) for claim in comparison.claims]
     lines = [*table.recipes_table(comparison, found), "", *table.claims_table(verdicts)]
     write_atomically(folder / "table.md", ("\n".join(lines) + "\n").encode())

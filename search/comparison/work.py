@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -61,7 +64,7 @@ def results(
     """All results: those kept from before, and the missing ones, which are measured now.
 
     Raises:
-        UserError: when a teacher or a recipe cannot be trained.
+        UserError: when a teacher or a recipe cannot be trained, or its process was ended.
     """
     found = kept(folder, comparison)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +75,7 @@ def results(
         (name, seed) for seed in range(comparison.seeds) for name in comparison.recipes if (name, seed) not in done
     ]
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with _processes(workers) as pool:
         teachers = {seed: Task(str(file), "", seed, threads) for seed in sorted({seed for _, seed in missing})}
         for task, _ in _finished(pool, list(teachers.values())):
             on_teacher(task.seed)
@@ -86,6 +89,22 @@ def results(
     return found
 
 
+@contextmanager
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that work on nothing any more once an error or an interruption leaves the block."""
+    # Ctrl-C reaches them too, and to them it would be a recipe that failed, so that they would begin the next.
+    pool = ProcessPoolExecutor(count, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    before = active_children()
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - set(before):
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
 def _finished(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[tuple[Task, Mapping[str, Any] | None]]:
     futures: dict[Future[Mapping[str, Any] | None], Task] = {pool.submit(carry_out, task): task for task in tasks}
     for future in as_completed(futures):
@@ -93,8 +112,12 @@ def _finished(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[tupl
         try:
             yield task, future.result()
         except FloatingPointError as error:
-            pool.shutdown(cancel_futures=True)
             raise UserError(f"recipes.{task.recipe} diverged with seed {task.seed}: {error}") from None
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that trained recipes was ended from outside, for want of memory perhaps. What was measured "
+                "is kept: the same command goes on, and with fewer --workers it needs less."
+            ) from None
 
 
 def carry_out(task: Task) -> Mapping[str, Any] | None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +83,53 @@ def test_recipes_are_trained_once_and_the_claim_is_judged(
     changed = Comparison.read(written(tmp_path, FILE.replace("ratio: 0.5", "ratio: 0.6")))
     assert {result.recipe for result in work.kept(out, changed)} == {"whole"}
     assert not work.kept(out, Comparison.read(written(tmp_path, FILE.replace("images: 512", "images: 256"))))
+
+
+def sleeps(task: work.Task) -> dict[str, Any] | None:
+    """In the place of ``carry_out``: teachers are there at once, and whatever is not the first recipe takes an hour."""
+    begun = Path(task.file).parent / f"begun-{task.recipe}-{task.seed}"
+    begun.write_text(str(os.getpid()))
+    if task.recipe and (task.recipe, task.seed) != ("whole", 0):
+        time.sleep(3_600)
+    return {"values": {"fid": 1.0, "ssim": 0.5}, "stderr": {}, "seconds": 1.0, "strip": b""} if task.recipe else None
+
+
+def dies(task: work.Task) -> None:
+    """As a process that the machine ends for want of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_ctrl_c_ends_what_runs_begins_nothing_more_and_keeps_what_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(work, "carry_out", sleeps)
+    file, out = written(tmp_path), tmp_path / "out"
+
+    def interrupt() -> None:
+        begun = tmp_path / "begun-pruned-0"
+        while not (begun.is_file() and begun.read_text() and (out / "results.jsonl").is_file()):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        # A terminal interrupts all of its processes.
+        os.kill(int(begun.read_text()), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert call(monkeypatch, str(file), "--workers", "1", "--out", str(out)) == 130
+    assert f"interrupted; 1 of 4 results are kept in {out}. The same command goes on." in capsys.readouterr().err
+    for process in active_children():
+        process.join(60)
+    assert not active_children() and not (tmp_path / "begun-whole-1").exists()
+    assert [(result.recipe, result.seed) for result in work.kept(out, Comparison.read(file))] == [("whole", 0)]
+
+
+def test_a_process_that_is_killed_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(work, "carry_out", dies)
+    assert call(monkeypatch, str(written(tmp_path)), "--workers", "1", "--out", str(tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert "was ended from outside" in said and "the same command goes on" in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize(
