@@ -1,10 +1,11 @@
 """What a long study costs its driver: CPU time for each decision, memory, size of the database, up to 10,000 trials.
 
-Run ``python tests/benchmarks/scale.py [--trials 10000] [--storage postgresql://...]``. Nothing is trained, and what is
-known of a candidate beforehand is a formula, so that the study itself is timed. At each size a study is filled by
-inserting trials as they would be stored: all at a ninth of their training, half at a third too, a quarter in full. Then
-it is opened and asked as a driver would. CPU times of this process, medians: ``next`` is the decision after a report,
-``report`` all that a job says, ``views`` writing front.json and trials.jsonl.
+Run ``python tests/benchmarks/scale.py [--trials 10000] [--workers 0] [--storage postgresql://...]``. Nothing is
+trained, and what is known of a candidate beforehand is a formula, so that the study itself is timed. At each size a
+study is filled by inserting trials as they would be stored: all at a ninth of their training, half at a third too, a
+quarter in full. Then it is opened and asked as a driver would, while as many further trials run as there are workers.
+CPU times of this process, medians: ``next`` is the decision after a report, ``report`` all that a job says, ``views``
+writing front.json and trials.jsonl.
 """
 
 from __future__ import annotations
@@ -85,15 +86,15 @@ def opened(folder: Path, *, trials: int, storage: str | None) -> Study:
     return Study(folder, space, foresight, {"values": {}, "stderr": {}})
 
 
-def fill(study: Study, size: int) -> None:
-    """Insert trials as they would be stored, until there are ``size``."""
+def fill(study: Study, size: int, *, running: bool = False) -> None:
+    """Insert trials as they would be stored, until there are ``size``; ``running``: with nothing told of them yet."""
     generator, shares = random.Random(size), study.space.budget.shares
     there = len(study._database.trials())
     rows: dict[Any, list[dict[str, Any]]] = {}
     first = 1 + max((trial._trial_id for trial in study._database.trials()), default=0)
     for trial_id, number in enumerate(range(there, size), start=first):
         candidate = study.space.random_candidate(generator)
-        reached = 3 if number % 4 == 0 else 2 if number % 2 == 0 else 1
+        reached = 0 if running else 3 if number % 4 == 0 else 2 if number % 2 == 0 else 1
         told = [result(study, candidate, rung=rung) for rung in range(reached)]
         rungs = [
             {
@@ -103,7 +104,7 @@ def fill(study: Study, size: int) -> None:
             | {"result": each, "seconds": 22.5}
             for share, each in zip(shares, told, strict=False)
         ]
-        attributes = {stored.CANDIDATE: candidate, stored.RUNGS: rungs, stored.TARGET: shares[reached - 1]}
+        attributes = {stored.CANDIDATE: candidate, stored.RUNGS: rungs, stored.TARGET: shares[max(reached, 1) - 1]}
         state = TrialState.COMPLETE if reached == 3 else TrialState.RUNNING
         trial = {"trial_id": trial_id, "study_id": study._database.optuna._study_id, "number": number, "state": state}
         rows.setdefault(models.TrialModel, []).append(trial)
@@ -147,16 +148,18 @@ def step(study: Study) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--storage")
     options = parser.parse_args()
     torch.set_num_threads(1)
     sizes = [size for size in (100, 300, 1_000, 3_000, 10_000, 30_000) if size <= options.trials]
-    columns = ("trials", "waiting", "open ms", "next ms", "report ms", "views ms", "peak MB", "db MB")
+    columns = ("trials", "running", "waiting", "open ms", "next ms", "report ms", "views ms", "peak MB", "db MB")
     print("".join(f"{column:>10}" for column in columns), flush=True)
     with tempfile.TemporaryDirectory(prefix="slimfront-scale-") as scratch:
         folder = Path(scratch) / "told"
+        fill(opened(folder, trials=10 * sizes[0], storage=options.storage), options.workers, running=True)
         for size in sizes:
-            fill(opened(folder, trials=10 * size, storage=options.storage), size)
+            fill(opened(folder, trials=10 * size, storage=options.storage), size + options.workers)
             begun = time.process_time()
             study = opened(folder, trials=10 * size, storage=options.storage)
             study.records()
@@ -167,6 +170,7 @@ def main() -> None:
             views = time.process_time() - begun
             row = [
                 size,
+                options.workers,
                 sum(map(stored.is_waiting, study._database.trials())),
                 1e3 * reopened,
                 1e3 * statistics.median(decide for decide, _ in times),
