@@ -28,7 +28,14 @@ _CHECKPOINTS = 10
 Measured = Mapping[str, Mapping[str, Any]]
 
 
-def main(folder: Path, *, images: int | None = None, every: int | None = None, out: Path | None = None) -> int:
+def main(
+    folder: Path,
+    *,
+    images: int | None = None,
+    every: int | None = None,
+    out: Path | None = None,
+    exchange: bool = True,
+) -> int:
     """Train an exported recipe with its full budget, and write a model that can be shipped.
 
     A training that was interrupted goes on from its last checkpoint. On several GPUs, or processes of a CPU:
@@ -44,6 +51,8 @@ def main(folder: Path, *, images: int | None = None, every: int | None = None, o
         Images between checkpoints, each with samples and now and then FID; a tenth of them all when left out.
     out
         Folder for the model; DIR/model when left out.
+    exchange
+        Write the denoiser for torch.export and ONNX as well, which takes up to a minute; given again, it adds them.
     """
     from trainers.quiet import silence_libraries
 
@@ -68,6 +77,7 @@ def main(folder: Path, *, images: int | None = None, every: int | None = None, o
             every=every or max(1, budget // _CHECKPOINTS),
             device=device,
             processes=processes,
+            exchange=exchange,
             tell=partial(console.print, markup=False, soft_wrap=True),
         )
         try:
@@ -103,6 +113,7 @@ class _Full:
     every: int
     device: torch.device
     processes: Processes
+    exchange: bool
     tell: Callable[[str], None]
 
     def go(self) -> None:
@@ -131,7 +142,7 @@ class _Full:
                 training.forget()
                 self._tell_figures(record["measurements"], before)
         if self.processes.is_first and record is not None:
-            for line in self.shipped.write_for_others(model, run, record):
+            for line in self.shipped.write_for_others(model, run, record, exchange=self.exchange):
                 self.tell(line)
             self.tell(f"model: {self.shipped.path}, described in its model_card.md")
         # A process that ends takes its part of the group with it.

@@ -81,14 +81,16 @@ class ModelFolder:
                 write_atomically(self.path / name, content)
         write_atomically(self.path / RECORD, json.dumps(record, indent=1).encode())
 
-    def write_for_others(self, model: DiffusionModel, run: Run, record: Mapping[str, Any]) -> list[str]:
+    def write_for_others(
+        self, model: DiffusionModel, run: Run, record: Mapping[str, Any], *, exchange: bool
+    ) -> list[str]:
         """Write ``generate.py``, the folder for diffusers, the exchange formats and the card; one line for each."""
         from trainers.generate_script import generate_script
         from trainers.model_card import Card
 
         script = generate_script(has_labels=model.spec.network.classes > 0, has_latents=run.images.latents is not None)
         write_atomically(self.path / "generate.py", script.encode())
-        found = dict(self._for_others(model))
+        found = dict(self._for_others(model, exchange=exchange))
         lineage = _json(self.path / _LINEAGE)
         card = Card(
             name=self.job.name,
@@ -105,7 +107,7 @@ class ModelFolder:
         write_atomically(self.path / "model_card.md", card.text().encode())
         return [f"{name}: {remark}" for name, remark in found.items()]
 
-    def _for_others(self, model: DiffusionModel) -> Iterator[tuple[str, str]]:
+    def _for_others(self, model: DiffusionModel, *, exchange: bool) -> Iterator[tuple[str, str]]:
         from trainers.models.diffusers_folder import save_for_diffusers
         from trainers.models.exchange import save_for_exchange
 
@@ -120,7 +122,8 @@ class ModelFolder:
             else:
                 opener = f"DDIMPipeline.from_pretrained(folder), {model.spec.sampling_steps} inference steps"
             yield "diffusers", f"for diffusers, {opener}; weights in float32"
-        yield from ((written.file, str(written)) for written in save_for_exchange(model, self.path))
+        if exchange:
+            yield from ((written.file, str(written)) for written in save_for_exchange(model, self.path))
 
 
 def _origin(job: Job, lineage: Mapping[str, Any]) -> str:

@@ -125,7 +125,7 @@ class Workers:
     def _train(self, trial: TrialView, slots: SimpleQueue[int]) -> Reached:
         slot = slots.get()
         folder = self.folder(trial)
-        words = ["-m", "trainers.full", folder, "--images", self.images, "--out", self._out(trial)]
+        words = ["-m", "trainers.full", folder, "--images", self.images, "--out", self._out(trial), "--no-exchange"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.cpu)}
         if self.devices:
             environment["LOCAL_RANK"] = str(slot % self.devices)

@@ -16,7 +16,7 @@ name: tiny
 data: {name: digits}
 teacher:
   network: {unet: {channels: [8, 16], norm_groups: 4}}
-  images: 30_000
+  images: 20_000
   learning_rate: 0.003
   sampling_steps: 10
 recipe:

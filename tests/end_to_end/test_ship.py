@@ -100,6 +100,7 @@ def test_points_of_the_front_are_trained_in_full_and_compared(
         record = json.loads((folder / "measurements.json").read_text())
         assert point["full"]["value"] == record["measurements"]["fid"]["value"] and record["images"] == 1_000
         assert point["changed"] == []
+        assert not (folder / "denoiser.pt2").exists() and "denoiser" not in (folder / "model_card.md").read_text()
     assert json.loads((study / "validation" / "validation.json").read_text()) == found
     page = (study / "validation" / "validation.html").read_text()
     assert "data:image/webp;base64," in page and "FID after short and full training" in page
