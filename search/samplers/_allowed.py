@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ Array = NDArray[np.float64]
 Costs = Callable[[Mapping[str, Any]], Mapping[str, float] | None]
 
 _POOL = 1024
-_DRAWN_AT_ONCE = 32
-_DRAWN_AT_MOST = 4096
+_DRAWN = 4096
+_PRICED_AT_ONCE = 32
 _TOO_FEW = 64
 _REPAIRS = 24
 _TRIES = 256
@@ -53,9 +54,8 @@ class Allowed:
         self._cache: dict[bytes, tuple[Array, float]] = {}
         self.known = self._known_among(objectives)
         self._seed = seed
-        self._sobol = qmc.Sobol(len(space.names), seed=np.random.default_rng(seed))
-        self._within: list[Array] = []
-        self._beyond: list[Array] = []
+        none = np.empty((0, len(space.names)))
+        self._priced = (none, none)
         self._pool: Array | None = None
 
     def costs_NK(self, rows_ND: Array) -> Array:
@@ -70,18 +70,15 @@ class Allowed:
     def pool_ND(self) -> Array:
         """Rows spread evenly over what is allowed (scrambled Sobol)."""
         if self._pool is None:
-            while len(self._within) < _POOL and self._draw():
-                pass
-            is_enough = len(self._within) >= _TOO_FEW
-            self._pool = np.array(self._within[:_POOL]) if is_enough else self._repaired()
+            within_ND = self._first_within(_POOL)
+            self._pool = within_ND if len(within_ND) >= _TOO_FEW else self._repaired()
         return self._pool
 
     def design_D(self, number: int) -> Array | None:
         """Row ``number`` of the start-up design: of the pool, but priced no further than that takes; None after it."""
-        while len(self._within) <= number and self._draw():
-            pass
-        if number < min(len(self._within), _POOL):
-            return self._within[number]
+        within_ND = self._first_within(min(number + 1, _POOL))
+        if number < len(within_ND):
+            return within_ND[number]
         return self.pool_ND[number] if number < len(self.pool_ND) else None
 
     def within(self, rows_ND: Array) -> Array:
@@ -121,19 +118,26 @@ class Allowed:
             return [name for name in objectives if name in costs]
         return []
 
-    def _draw(self) -> bool:
-        """Draw some more rows, priced and sorted into those within and beyond the limits; False after the last."""
-        if len(self._within) + len(self._beyond) >= _DRAWN_AT_MOST:
-            return False
-        for row_D in self.space.spread(self._sobol.random(_DRAWN_AT_ONCE)):
-            is_allowed = self._looked_up(row_D)[1] <= 0
-            (self._within if is_allowed else self._beyond).append(row_D)
-        return True
+    @cached_property
+    def _drawn_ND(self) -> Array:
+        sobol = qmc.Sobol(len(self.space.names), seed=np.random.default_rng(self._seed))
+        return self.space.spread(sobol.random(_DRAWN))
+
+    def _first_within(self, count: int) -> Array:
+        """As many of the drawn rows, in their order, that are within the limits; fewer where there are no more."""
+        within, beyond = self._priced
+        while len(within) < count and len(within) + len(beyond) < _DRAWN:
+            first = len(within) + len(beyond)
+            rows = self._drawn_ND[first : first + _PRICED_AT_ONCE]
+            is_within = self.violations_N(rows) <= 0
+            # Threads that ask at the same time come to the same, whoever writes it.
+            within, beyond = self._priced = np.vstack([within, rows[is_within]]), np.vstack([beyond, rows[~is_within]])
+        return within[:count]
 
     def _repaired(self) -> Array:
         """Where little of the space is allowed: what is least beyond, changed until it is."""
         generator = np.random.default_rng([self._seed, 1])
-        rows = np.array([*self._within, *self._beyond])
+        rows = np.vstack(self._priced)
         for _ in range(_REPAIRS):
             rows = rows[np.argsort(self.violations_N(rows), kind="stable")][:_TOO_FEW]
             if (self.violations_N(rows) <= 0).all():

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from objectives import costs
+from search._knob_distributions import distribution
 from search.preparation import planned_teacher
 from search.rehearsal import Rehearsal
 from search.run import main
+from search.samplers._knob_space import KnobSpace
 from search.space import Space
 from tests.devices import ONE_CORE
 
@@ -73,6 +75,16 @@ def dry_run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_every_full_space_has_a_small_twin() -> None:
     assert sorted(FULL) == sorted(SIZES)
     assert set(FULL) < set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corners_show_when_each_knob_exists(name: str) -> None:
+    """What a sampler is told beforehand is all that any number of candidates would show it."""
+    space, generator = Space.read(FOLDER / f"{name}.yaml"), random.Random(0)
+    knobs = {knob.path: distribution(knob) for knob in space.knobs}
+    shown = KnobSpace.seen(knobs, list(space.corners()))
+    assert shown == KnobSpace.seen(knobs, [space.random_candidate(generator) for _ in range(300)])
+    assert set(shown.conditions) == {knob.path for knob in space.knobs if knob.condition}
 
 
 @pytest.mark.parametrize("name", NAMES)
