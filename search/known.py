@@ -58,8 +58,8 @@ class Foresight:
         except UserError as error:
             return Known(self.teacher, {}, (str(error),))
         costs = self.costs(spec)
-        values = {**self.space.fixed_values(candidate), **candidate, **costs} if self.space.constraints else {}
-        broken = [constraint.text for constraint in self.space.constraints if not constraint.holds(values)]
+        violations = self.space.violations(candidate, costs)
+        broken = [each.text for each, excess in zip(self.space.constraints, violations, strict=True) if excess]
         return Known(spec, costs, (*(f"breaks the constraint {text!r}" for text in broken), *self._beyond(costs)))
 
     def costs(self, spec: ArchSpec) -> dict[str, float]:

@@ -170,7 +170,7 @@ class Space:
 
     def violations(self, candidate: Mapping[str, Value], costs: Mapping[str, float]) -> tuple[float, ...]:
         """How far each constraint is from holding, 0 where it holds; ``costs`` are those known before training."""
-        values = {**self.fixed_values(candidate), **candidate, **costs}
+        values = {**self.fixed_values(candidate), **candidate, **costs} if self.constraints else {}
         return tuple(constraint.violation(values) for constraint in self.constraints)
 
     def fingerprint(self) -> str:

@@ -52,7 +52,7 @@ def main(
     out
         Folder for the model; DIR/model when left out.
     exchange
-        Write the denoiser for torch.export and ONNX as well, which takes up to a minute; given again, it adds them.
+        Write the denoiser for torch.export and ONNX as well, which small trainings wait for; given again, it adds them.
     """
     from trainers.quiet import silence_libraries
 

@@ -56,7 +56,6 @@ class Allowed:
         self._seed = seed
         none = np.empty((0, len(space.names)))
         self._priced = (none, none)
-        self._pool: Array | None = None
 
     def costs_NK(self, rows_ND: Array) -> Array:
         """Known objectives of each row."""
@@ -66,13 +65,11 @@ class Allowed:
         """By how much, relative to its limit, each row is beyond; 0 is allowed, infinite breaks a constraint."""
         return np.array([self._looked_up(row)[1] for row in rows_ND])
 
-    @property
+    @cached_property
     def pool_ND(self) -> Array:
         """Rows spread evenly over what is allowed (scrambled Sobol)."""
-        if self._pool is None:
-            within_ND = self._first_within(_POOL)
-            self._pool = within_ND if len(within_ND) >= _TOO_FEW else self._repaired()
-        return self._pool
+        within_ND = self._first_within(_POOL)
+        return within_ND if len(within_ND) >= _TOO_FEW else self._repaired()
 
     def design_D(self, number: int) -> Array | None:
         """Row ``number`` of the start-up design: of the pool, but priced no further than that takes; None after it."""

@@ -157,7 +157,7 @@ def main() -> None:
     print("".join(f"{column:>10}" for column in columns), flush=True)
     with tempfile.TemporaryDirectory(prefix="slimfront-scale-") as scratch:
         folder = Path(scratch) / "told"
-        fill(opened(folder, trials=10 * sizes[0], storage=options.storage), options.workers, running=True)
+        fill(opened(folder, trials=10 * options.trials, storage=options.storage), options.workers, running=True)
         for size in sizes:
             fill(opened(folder, trials=10 * size, storage=options.storage), size + options.workers)
             begun = time.process_time()
