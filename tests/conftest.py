@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from trainers.run import Run
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Ray's workers give way to all else by default: beside another process of tests they would starve.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (so Ray spells it)
+# A suite that a shell runs in the background inherits that interrupts are ignored; here some must be heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 silence_libraries()
 torch.set_num_threads(1)
 _PROCESSES = ("tests/end_to_end/", "tests/faults/", "test_lost_workers")
