@@ -59,7 +59,7 @@ class FeatureObjective(Objective):
         reference = self.reference(extractor, run.images, run.cache, run.device)
         feature_NF = _drawn.drawn_features(model, run, extractor, count=self.samples, seed=self.seed)
         value, stderr = self.judged(feature_NF, reference)
-        return Measurement(value=value, stderr=stderr, samples=self.samples, by=extractor.get_name())
+        return Measurement(value=value, stderr=stderr, samples=self.samples, by=_features.judge(extractor, run.images))
 
     def reference(self, extractor: FeatureExtractorBase, images: Images, cache: Cache, device: torch.device) -> Any:
         """What drawn images are judged by, from the cache where it takes time: features of training images.

@@ -106,6 +106,12 @@ def logits(extractor: FeatureExtractorBase, feature_NF: NDArray[np.float64]) -> 
     return found
 
 
+def judge(extractor: FeatureExtractorBase, images: Images) -> str:
+    """What must be the same for values to be compared: the extractor and, where its name leaves it open, the data."""
+    name: str = extractor.get_name()
+    return name if isinstance(extractor, LabelFeatures) else f"{name} on {images.name}-{images.hash[:8]}"
+
+
 def reference_statistics(
     extractor: FeatureExtractorBase, images: Images, cache: Cache, *, device: torch.device
 ) -> Statistics:

@@ -18,7 +18,8 @@ def main(study: Path, *studies: Path, out: Path | None = None) -> int:
     """
     from rich.console import Console
 
-    from search.report.overlay import OVERLAY_FILE, shared_objectives, write_overlay
+    from search.report.alike import shared_objectives
+    from search.report.overlay import OVERLAY_FILE, write_overlay
     from search.report.page import write_report
     from search.views import StudyViews
 

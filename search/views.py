@@ -86,10 +86,11 @@ class PointView:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherView:
-    """What the teacher measures."""
+    """What the teacher measures; the fingerprint tells it from others."""
 
     values: dict[str, float | None] = field(default_factory=dict)
     stderr: dict[str, float | None] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

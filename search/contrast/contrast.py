@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from search.contrast.knobs import KnobContrast, knob_contrasts
 from search.front import hypervolume, minimised, non_dominated
-from search.report.overlay import shared_objectives
+from search.report.alike import shared_objectives
 from search.views import ObjectiveView, PointView, StudyViews
-from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from search.space import Space
@@ -68,8 +67,6 @@ class Contrast:
         Raises:
             UserError: when one is named twice or has no front, or they were not measured alike.
         """
-        if len({views.folder.resolve() for views in studies}) < len(studies):
-            raise UserError("a study is named twice. Name each study once.")
         objectives = shared_objectives(studies)
         goals = [objective.goal for objective in objectives]
         names = _names([views.folder for views in studies])

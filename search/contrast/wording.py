@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from search.contrast.contrast import Contrast, Side
 from search.contrast.knobs import KnobContrast, Numbers, Shares
+from search.report.alike import unlike_teachers
 from search.report.axes import title_of
 from search.report.number import number, significant, with_error
 from search.report.table import heading
@@ -89,6 +90,8 @@ def notes(contrast: Contrast) -> list[str]:
         "Agreement: 1 less the largest difference between the distributions of a knob on any two fronts (numbers: "
         "Kolmogorov-Smirnov; choices: total variation). 1 is alike.",
     ]
+    if told := unlike_teachers([side.views for side in contrast.sides], [side.name for side in contrast.sides]):
+        lines.append(told)
     for group in contrast.groups:
         volumes = [contrast.side(name).hypervolume for name in group]
         middle, low, high = (significant(pick(volumes)) for pick in (statistics.median, min, max))

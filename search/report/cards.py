@@ -63,7 +63,7 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
         "pictures": {
             trial.number: pictures[trial.path]
             for trial in trials
-            if trial.path in pictures and trial.number not in points
+            if trial.path in pictures and (trial.number not in points or not pictures[trial.path])
         },
         "front": [point.trial for point in largest_first(views)],
         "knee": views.front.knee,
@@ -96,9 +96,10 @@ def tie(point: PointView | TrialView) -> str | None:
 
 
 def strip_image(who: str, source: str | None) -> Html:
-    """The strip, or a line that says that there is none."""
-    if source is None:
-        return element("p", "No pictures kept.", class_="quiet")
+    """The strip, or a line that says that there is none, or no room for it (an empty text)."""
+    if not source:
+        said = "No pictures kept." if source is None else "Left out, as the page is full: samples.webp in its folder."
+        return element("p", said, class_="quiet")
     return element("img", class_="strip", src=source, alt=f"Images drawn by {who}, from the same noise as all others")
 
 

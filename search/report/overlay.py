@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from search.report.alike import shared_objectives, unlike_teachers, what
 from search.report.axes import axis, title_of, with_unit
 from search.report.candidate import short
 from search.report.cards import strip_image
@@ -62,6 +63,7 @@ def overlay(studies: Sequence[StudyViews]) -> str:
             ],
         ),
         _left_out(studies, costs),
+        element("p", told, class_="warning") if (told := unlike_teachers(studies, names)) else None,
         element(
             "section",
             _legend(studies, names),
@@ -83,51 +85,6 @@ def overlay(studies: Sequence[StudyViews]) -> str:
     )
 
 
-def shared_objectives(studies: Sequence[StudyViews]) -> list[ObjectiveView]:
-    """The learned objective and all costs that every study measured in the same way, in the first one's order.
-
-    Raises:
-        UserError: when the learned ones differ, or were measured by different extractors, or no cost is left.
-    """
-    first = studies[0]
-    for views in studies:
-        if not views.front.points:
-            raise UserError(f"{views.folder} has no front yet. Overlay studies that have, or continue this one first.")
-        if _what(views.learned) != _what(first.learned):
-            raise UserError(
-                f"{first.folder} is judged by {with_unit(first.learned)}, {views.folder} by "
-                f"{with_unit(views.learned)}: they cannot share a figure. Explore them one by one."
-            )
-    extractors = sorted({name for views in studies for name in views.extractors})
-    if len(extractors) > 1:
-        found = "; ".join(f"{views.folder}: {' and '.join(views.extractors) or 'not said'}" for views in studies)
-        raise UserError(
-            f"{first.learned.name} was measured by different extractors, and such values cannot be compared\n"
-            f"({found}).\n"
-            "Explore these studies one by one, or run one of them again with the extractor of the other."
-        )
-    costs = [cost for cost in first.costs if all(_has(views, cost) for views in studies)]
-    costs = [cost for cost in costs if len({by for views in studies for by in _by(views, cost)}) < 2]
-    if not costs:
-        found = "; ".join(f"{views.folder}: {', '.join(cost.name for cost in views.costs)}" for views in studies)
-        raise UserError(
-            f"these studies have no cost in common that was measured on one device ({found}). Explore them one by one."
-        )
-    return [first.learned, *costs]
-
-
-def _what(objective: ObjectiveView) -> tuple[str, str, str]:
-    return objective.name, objective.goal, objective.unit
-
-
-def _has(views: StudyViews, cost: ObjectiveView) -> bool:
-    return _what(cost) in map(_what, views.costs)
-
-
-def _by(views: StudyViews, cost: ObjectiveView) -> set[str]:
-    return {by for trial in views.complete if (by := trial.by.get(cost.name))}
-
-
 def _names(studies: Sequence[StudyViews]) -> list[str]:
     """The studies' own names, or their folders where two are called the same."""
     names = [views.front.study for views in studies]
@@ -135,8 +92,8 @@ def _names(studies: Sequence[StudyViews]) -> list[str]:
 
 
 def _left_out(studies: Sequence[StudyViews], costs: Sequence[ObjectiveView]) -> Html | None:
-    kept = {_what(cost) for cost in costs}
-    others = {title_of(cost): None for views in studies for cost in views.costs if _what(cost) not in kept}
+    kept = {what(cost) for cost in costs}
+    others = {title_of(cost): None for views in studies for cost in views.costs if what(cost) not in kept}
     if not others:
         return None
     text = f"Left out, as not all measured it, or not on the same device: {', '.join(others)}."
@@ -191,7 +148,8 @@ def _legend(studies: Sequence[StudyViews], names: Sequence[str]) -> Html:
 
 def _table(studies: Sequence[StudyViews], names: Sequence[str], objectives: Sequence[ObjectiveView]) -> Html:
     headings = ["Model", "Pictures", *map(with_unit, objectives), "Candidate"]
-    pictures = [embedded_strips(views, [point.path for point in largest_first(views)]) for views in studies]
+    part = 1 / len(studies)
+    pictures = [embedded_strips(views, [point.path for point in largest_first(views)], part=part) for views in studies]
     by = objectives[1].name
     rows = []
     for key, place, point in sorted(_keyed(studies), key=lambda item: -item[2].values[by]):

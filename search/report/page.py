@@ -73,7 +73,7 @@ def page(views: StudyViews) -> str:
     points = largest_first(views)
     on_front = {point.trial for point in points}
     others = [trial.path for trial in [*views.complete, *views.stopped] if trial.number not in on_front]
-    pictures = embedded_strips(views, [_TEACHER, *[point.path for point in points], *others])
+    pictures = embedded_strips(views, [_TEACHER, *[point.path for point in points]], others)
     fronts = bare_figures(views) if views.complete else []
     further, drawn = _further(views, first=len(fronts))
     return document(

@@ -23,6 +23,8 @@ _START = """
   draw().then(() => document.documentElement.dataset.drawn = "true");
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   narrow.addEventListener("change", draw);
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
 """
 
 SCRIPT = f"""

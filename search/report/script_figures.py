@@ -56,7 +56,8 @@ FIGURES = """
 
   const layoutOf = (figure, panel) => ({
     ...figure.layout,
-    height: panel.clientHeight,
+    // What plotly would take by itself, except that a page about to be printed has no time for it to notice.
+    width: panel.clientWidth || undefined, height: panel.clientHeight,
     font: { family: getComputedStyle(document.body).fontFamily, color: colour("text") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     xaxis: themed(axesOf(figure).xaxis), yaxis: themed(axesOf(figure).yaxis), ...otherAxes(figure.layout),
@@ -133,6 +134,16 @@ FIGURES = """
     const [first, later] = [panels.filter(isSeen), panels.filter((panel) => !isSeen(panel))];
     try { await drawAll(first); } finally { document.documentElement.dataset.opened = "true"; }
     await drawAll(later);
+  };
+
+  // On paper figures are as wide as the paper, and light whatever the screen is.
+  const print = (isPrinted) => {
+    document.documentElement.toggleAttribute("data-printed", isPrinted);
+    for (const panel of panels.filter((found) => found.data)) {
+      const room = panel.parentElement.clientWidth;
+      panel.style.zoom = isPrinted && panel.clientWidth > room ? room / panel.clientWidth : "";
+      drawOne(panel);
+    }
   };
 
   const listen = (panel) => {

@@ -45,6 +45,7 @@ TRIALS = """
     return hoverTexts.get(trial);
   };
 
+  // Nothing where none is kept, an empty text where it had no room on the page.
   const pictureOf = (trial) => {
     const image = rows.get(trial)?.querySelector("img");
     return image ? image.src : study.pictures[trial];
@@ -78,7 +79,8 @@ TRIALS = """
     const [larger, smaller] = neighbours(trial);
     return make("div", "drawn",
       strip("This one, trial " + trial, pictureOf(trial), "trial " + trial) ??
-        make("p", "quiet", "No pictures kept."),
+        make("p", "quiet", pictureOf(trial) === "" ? "Left out, as the page is full: samples.webp in its folder."
+          : "No pictures kept."),
       beside(larger, "Next larger on the front"),
       beside(smaller, "Next smaller on the front"),
       strip("Teacher, same noise", teacher?.src, "the teacher"));

@@ -8,7 +8,7 @@ def style_sheet(light: Mapping[str, str], dark: Mapping[str, str]) -> str:
     return (
         f":root{{{_variables(light)}}}"
         f"@media (prefers-color-scheme:dark){{:root{{{_variables(dark)}}}}}"
-        f"@media print{{:root{{{_variables(light)}}}}}{_RULES}"
+        f"@media print{{:root{{{_variables(light)}}}}}:root[data-printed]{{{_variables(light)}}}{_RULES}"
     )
 
 
@@ -169,6 +169,14 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
   tr[aria-selected=true] td:first-child { box-shadow: none; }
   tr[aria-selected=true] { box-shadow: inset 3px 0 var(--front); }
 }
+/* The width within the margins of a sheet of A4 or US letter, at which figures are drawn before it is printed. */
+[data-printed] main { width: 680px; padding: 0; }
+[data-printed] .explore, [data-printed] .panels { display: block; }
+[data-printed] aside { display: none; }
 @media print { .explore { display: block; } aside, .film, .copy, .sliders { display: none; }
-  .panel, tr { break-inside: avoid; } }
+  .panel, tr { break-inside: avoid; } h2, h3, h4 { break-after: avoid; } .scroll { overflow: visible; }
+  table, table code, table td:nth-child(n) { font-size: 11px; }
+  th, td:nth-child(n), td:nth-last-child(n) { padding-right: 8px; min-width: 0; white-space: normal; }
+  td[data-label=Pictures]:nth-child(n) { width: 130px; min-width: 110px; }
+  .front th:last-child, .front td:last-child { display: none; } }
 """

@@ -46,8 +46,8 @@ from search._knob_distributions import distribution
 from search.report.page import REPORT_FILE
 from search.space import Space
 from search.views import StudyViews, TrialView
-from tests.benchmarks.devtools import Browser
 from tests.benchmarks.explore_features import FEATURES
+from tests.search.devtools import Browser
 from tests.search.study_folder import study_folder
 
 OPENED, DRAWN = (f'document.documentElement?.dataset.{name} === "true"' for name in ("opened", "drawn"))

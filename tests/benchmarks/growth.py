@@ -26,9 +26,9 @@ from typing import NamedTuple
 from plotly.offline import get_plotlyjs
 
 from search.report.page import REPORT_FILE
-from tests.benchmarks.devtools import Browser
 from tests.benchmarks.explore import OPENED, SPACE
 from tests.benchmarks.scale import fill, opened
+from tests.search.devtools import Browser
 from tests.search.study_folder import study_folder
 
 SIZES = (100, 1_000, 10_000)

@@ -187,7 +187,8 @@ def test_inception_serves_all_of_them_under_a_name_with_its_hash(
     run = replace(run, images=few)
     expected = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
     for kind in KINDS:
-        assert kind(samples=10).measure(tiny, run).by == f"inception-2048d-{expected}"
+        # Its name does not say what data it looks at, as that of a network trained on their labels does.
+        assert kind(samples=10).measure(tiny, run).by == f"inception-2048d-{expected} on {few.name}-few"
     extractor = _features.extractor_for("inception", few, run.cache)
     image_NCHW = few.train_NCHW[:4].expand(-1, 3, -1, -1)
     theirs = FeatureExtractorInceptionV3("theirs", ["logits_unbiased"], feature_extractor_weights_path=str(file))

@@ -1,21 +1,28 @@
 """The report: what is on it, and that nothing in a study can become markup."""
 
+import base64
+import io
 import json
 import math
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from search.best import best
+from search.contrast.contrast import Contrast
+from search.contrast.wording import notes as contrast_notes
 from search.explore import main as explore
 from search.rank_fidelity import described
 from search.report.answer import listed
 from search.report.budget import stops
-from search.report.cards import trial_table
+from search.report.cards import strip_image, trial_table
+from search.report.embedded import STRIP_FILE, embedded_strips
 from search.report.figure import figures
 from search.report.foretell import foretelling_figures
 from search.report.knee import knee_reason
@@ -430,6 +437,7 @@ def test_fronts_overlay_where_studies_measure_alike(views, tmp_path):
     ("records", "objectives", "message"),
     [
         ([trial(0, by={"fid": "inception"})], OBJECTIVES, "fid was measured by different extractors"),
+        ([trial(0, samples={"fid": 50_000})], OBJECTIVES, r"numbers of samples \(.*: 2,000; .*other: 50,000\)"),
         ([trial(0)], [{**OBJECTIVES[0], "name": "kid"}, *OBJECTIVES[1:]], "they cannot share a figure"),
         ([trial(0)], [OBJECTIVES[0], {**OBJECTIVES[1], "name": "size_gb"}], "have no cost in common"),
         ([trial(0, fid=300.0)], OBJECTIVES, "has no front yet"),
@@ -448,6 +456,42 @@ def test_studies_that_cannot_be_compared_are_refused(views, tmp_path, records, o
     (folder / "trials.jsonl").write_text(json.dumps(records[0]))
     with pytest.raises(UserError, match=message):
         overlay([views, StudyViews.open(folder)])
+
+
+def test_students_of_different_teachers_are_told_apart(tmp_path):
+    studies = [
+        StudyViews.open(
+            write_views(tmp_path / name, [trial(0)], teacher={"values": {"fid": fid}, "fingerprint": fingerprint})
+        )
+        for name, fid, fingerprint in (("one", 26.0, "a"), ("two", 9.5, "b"), ("three", 26.0, "a"))
+    ]
+    told = "The teachers differ: FID (digits-cnn-64d) 26 in one, 9.5 in two."
+    assert told in Elements(overlay(studies[:2])).text
+    assert "teachers differ" not in overlay([studies[0], studies[2]])
+    assert any(told in note for note in contrast_notes(Contrast.of(studies[:2])))
+
+
+def test_large_strips_are_made_smaller_the_front_last(tmp_path):
+    folder = tmp_path / "study"
+    noise = np.random.default_rng(0).integers(0, 255, (256, 2048, 3), dtype=np.uint8)
+    for number in range(250):
+        (folder / "trials" / f"{number:04d}").mkdir(parents=True)
+    Image.fromarray(noise).save(folder / "trials" / "0000" / STRIP_FILE, "WEBP", lossless=True)
+    strip = (folder / "trials" / "0000" / STRIP_FILE).read_bytes()
+    paths = [f"trials/{number:04d}" for number in range(250)]
+    for path in paths[:-3]:
+        (folder / path / STRIP_FILE).write_bytes(strip)
+    (folder / paths[-2] / STRIP_FILE).write_bytes(b"GIF89a")
+    (folder / paths[-1] / STRIP_FILE).write_bytes(b"RIFF....WEBP" + bytes(5_000))
+    found = embedded_strips(StudyViews.open(write_views(folder, [])), paths[:20], paths[20:])
+    assert sum(map(len, found.values())) <= 1_600_000 * 4 / 3 + 100 * len(found)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(found[path].split(",")[1]))).width for path in paths[:20]]
+    assert min(sizes) >= 256 and set(found) == {*paths[:-3], paths[-1]}
+    assert 60 < sum(bool(source) for source in found.values()) < len(found) and found[paths[-1]] == ""
+    assert [strip_image("trial 1", source) for source in (None, "")] == [
+        '<p class="quiet">No pictures kept.</p>',
+        '<p class="quiet">Left out, as the page is full: samples.webp in its folder.</p>',
+    ]
 
 
 def test_exploring_several_studies_writes_each_report_and_one_page_of_all(tmp_path, capsys):

@@ -12,6 +12,7 @@ from search.report.page import page, write_report
 from search.report.table import largest_first
 from search.views import StudyViews
 from tests.search.browser import browse, drive, needs_chromium
+from tests.search.devtools import Browser
 from tests.search.insight_study import known_study
 from tests.search.study_folder import OBJECTIVES, study_folder, trial, write_strip, write_views
 
@@ -113,6 +114,36 @@ def test_budget_of_what_is_to_be_large_and_of_what_was_measured_once(tmp_path):
     assert [found["best"] for found, _, _ in asked] == [1, 3, None, None]
     assert "measured once, during the search" in asked[1][2] and "measured once" not in asked[0][2]
     assert "Throughput is 20 % below 50 1/s" in asked[2][2]
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_page_fits_a_desk_and_a_phone_by_day_and_by_night(confirmed, width, is_dark):
+    with Browser(width=width, is_dark=is_dark) as browser:
+        browser.seconds_until("!!document.documentElement?.dataset.drawn", at=write_report(confirmed).as_uri())
+        assert browser.value("document.documentElement.scrollWidth") <= width
+        panels = "[...document.querySelectorAll('.panels .panel')].map((panel) => panel.getBoundingClientRect().right)"
+        assert max(browser.value(panels)) <= width
+        titles = "[...document.querySelectorAll('.ytitle')].map((title) => title.style.fill)"
+        assert set(browser.value(titles)) == {"rgb(232, 234, 237)" if is_dark else "rgb(28, 31, 35)"}
+        assert browser.complaints == []
+
+
+def test_on_paper_figures_are_whole_and_light(confirmed, tmp_path):
+    """Drawn for 1,440 dark pixels, they must fit the paper when it is printed, and the screen again afterwards."""
+    look = """[...document.querySelectorAll("[data-figure]")].map((panel) => [
+        panel.querySelector(".main-svg").getBoundingClientRect().width,
+        panel.querySelector(".ytitle")?.style.fill ?? "none"])"""
+    with Browser(is_dark=True) as browser:
+        browser.seconds_until("!!document.documentElement?.dataset.drawn", at=write_report(confirmed).as_uri())
+        before = browser.value(look)
+        browser.value(f"void addEventListener('beforeprint', () => {{ window.printed = {look}; }})")
+        browser.pdf(tmp_path / "report.pdf")
+        printed, after = browser.value("printed"), browser.value(look)
+        assert browser.complaints == []
+    assert max(width for width, _ in printed) <= 680 < max(width for width, _ in before)
+    assert {fill for _, fill in printed} - {"none"} == {"rgb(28, 31, 35)"}
+    assert len(printed) == len(before) and after == before
 
 
 def test_front_can_be_walked_along_as_pictures(confirmed, tmp_path):

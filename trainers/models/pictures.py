@@ -16,6 +16,9 @@ STRIP_IMAGES = 8
 _STRIP_SEED = 20_000
 _GAP = 1
 _SMALLEST_SIDE = 64
+_LARGEST_PIXELS = 16_000_000
+_SMALLER = ((1.0, 60), (0.75, 60), (0.5, 60), (0.375, 50), (0.25, 50), (0.125, 40))
+"""Scales and qualities, the next one where a strip is still too large."""
 
 
 def sample_strip(model: DiffusionModel, decode: Callable[[Tensor], Tensor]) -> bytes:
@@ -41,3 +44,30 @@ def strip(image_NCHW: Tensor) -> bytes:
     # Lossless is smaller than lossy for enlarged pixels, and does not blur them.
     picture.save(out, "WEBP", lossless=scale > 1, quality=80, method=4)
     return out.getvalue()
+
+
+def is_strip(content: bytes) -> bool:
+    """Whether these bytes are a WEBP file."""
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+
+
+def smaller(content: bytes, *, most: int) -> bytes:
+    """The strip in fewer pixels, so that it takes at most so many bytes; empty where it cannot be."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content), formats=["WEBP"]) as opened:
+            if opened.width * opened.height > _LARGEST_PIXELS:
+                return b""
+            picture = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return b""
+    # A first guess: bytes go with pixels.
+    likely = [each for each in _SMALLER if each[0] ** 2 * len(content) <= 2 * most] or _SMALLER[-1:]
+    for scale, quality in likely:
+        width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        out = io.BytesIO()
+        picture.resize((width, height), Image.Resampling.LANCZOS).save(out, "WEBP", quality=quality, method=4)
+        if out.tell() <= most:
+            return out.getvalue()
+    return b""

@@ -23,10 +23,20 @@ _POLL_SECONDS = 0.01
 class Browser:
     """One fresh browser with an empty cache and one page, ready when it is entered.
 
+    Args:
+        width: Of the page in CSS pixels; a phone's is 390.
+        is_dark: Whether its user prefers dark pages.
+
     Raises:
         RuntimeError: when the protocol or a script on the page complains.
         EOFError: when the browser has ended.
     """
+
+    def __init__(self, *, width: int = 1440, is_dark: bool = False) -> None:
+        self.width = width
+        self.is_dark = is_dark
+        self.complaints: list[dict[str, Any]] = []
+        """What pages wrote to the console, and the errors of their scripts."""
 
     def __enter__(self) -> Browser:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -42,6 +52,12 @@ class Browser:
         self._page: dict[str, str] = {}
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._page = {"sessionId": self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
+        size = {"width": self.width, "height": 1000, "deviceScaleFactor": 1, "mobile": self.width < 640}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if self.is_dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        for domain in ("Runtime", "Log"):
+            self._call(f"{domain}.enable")
         return self
 
     def __exit__(
@@ -78,13 +94,19 @@ class Browser:
         """The whole page as PNG, below the window's edge too."""
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
+    def pdf(self, path: Path) -> None:
+        """The page as it is printed on A4."""
+        paper = {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": True}
+        path.write_bytes(base64.b64decode(self._call("Page.printToPDF", **paper)["data"]))
+
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._sent += 1
         message = {"id": self._sent, "method": method, "params": parameters, **self._page}
         os.write(self._commands, json.dumps(message).encode() + b"\0")
         # Events come in between.
         while (reply := self._next_message()).get("id") != self._sent:
-            pass
+            if reply.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
+                self.complaints.append(reply["params"])
         if "error" in reply:
             raise RuntimeError(f"{method}: {reply['error']}")
         return dict(reply["result"])
