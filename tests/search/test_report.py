@@ -487,7 +487,9 @@ def test_large_strips_are_made_smaller_the_front_last(tmp_path):
     assert sum(map(len, found.values())) <= 1_600_000 * 4 / 3 + 100 * len(found)
     sizes = [Image.open(io.BytesIO(base64.b64decode(found[path].split(",")[1]))).width for path in paths[:20]]
     assert min(sizes) >= 256 and set(found) == {*paths[:-3], paths[-1]}
-    assert 60 < sum(bool(source) for source in found.values()) < len(found) and found[paths[-1]] == ""
+    assert all(found[path] for path in paths[:-3]) and found[paths[-1]] == ""
+    few = embedded_strips(StudyViews.open(folder), paths[:-3], part=0.003)
+    assert found[paths[0]] and len(few) == len(paths) - 3 and 0 < sum(map(bool, few.values())) < len(few)
     assert [strip_image("trial 1", source) for source in (None, "")] == [
         '<p class="quiet">No pictures kept.</p>',
         '<p class="quiet">Left out, as the page is full: samples.webp in its folder.</p>',
