@@ -26,6 +26,7 @@ from ray.experimental import internal_kv
 from ray.tune.execution.tune_controller import TuneController
 
 from search.ends import Kind, RayletDiedError, TrialEndError, is_kind, kind_of
+from search.watchdog import too_long
 
 _TABLE = "slimfront"
 """The namespace of the cluster's table in which workers say why they end."""
@@ -74,8 +75,12 @@ def take_end(folder: Path) -> TrialEndError | None:
         return None
 
 
-def how_it_was_lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
-    """How a trial ended whose worker is gone: as its watchdog said, or as Ray does."""
+def how_it_was_lost(folder: Path, loss: BaseException | None, *, is_late: bool = False) -> dict[str, str]:
+    """How a trial ended whose worker is gone: as its watchdog said, or as Ray does.
+
+    Args:
+        is_late: It had taken longer than it may, so that a watchdog that could not even speak has ended it.
+    """
     left = take_end(folder)
     if left is not None:
         return {"failed": left.reason, "kind": left.kind}
@@ -85,6 +90,9 @@ def how_it_was_lost(folder: Path, loss: BaseException | None) -> dict[str, str]:
         return {"failed": reason, "kind": kind_of(loss.cause)}
     if isinstance(loss, OutOfMemoryError):
         return {"failed": "Ray ended its worker, since the machine ran out of memory", "kind": "out_of_memory"}
+    if is_late:
+        end = too_long()
+        return {"failed": end.reason, "kind": end.kind}
     if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _NODE_DIED in str(loss)):
         return {"failed": reason, "kind": "lost_node"}
     return {"failed": reason, "kind": "lost_worker"}

@@ -41,7 +41,7 @@ class Watcher(Protocol):
         """A trial was told to the study; one that failed may be tried again."""
 
     def confirmed(self, record: Record) -> None:
-        """A complete trial was measured again; ``record.confirmed`` is empty where that failed."""
+        """A complete trial was measured again; where that failed, its reason says why."""
 
 
 def plan_of(study: Study, job: Job) -> TrialPlan:
@@ -109,7 +109,10 @@ def keep(study: Study, job: Job, result: Mapping[str, Any], watcher: Watcher) ->
     if "log" in result:
         _add_to_log(study.folder / study.trial_path(job.number), result["log"])
     if job.kind == "confirm":
-        watcher.confirmed(study.confirm(job.number, result.get("confirmed", {})))
+        if "failed" in result:
+            watcher.confirmed(study.fail_to_confirm(job.number, result["failed"], result["kind"]))
+        else:
+            watcher.confirmed(study.confirm(job.number, result["confirmed"]))
         return
     if "failed" in result:
         record = study.fail(job.number, result["failed"], result["kind"])

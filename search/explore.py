@@ -30,7 +30,13 @@ def main(study: Path, *studies: Path, out: Path | None = None) -> int:
     opened = [StudyViews.open(folder) for folder in (study, *studies)]
     if studies:
         shared_objectives(opened)
-    pages = [write_report(views) for views in opened]
+    try:
+        pages = [write_report(views) for views in opened]
+    except OSError as error:
+        raise UserError(
+            f"the report of a study lies in its folder, where it cannot be written ({error}). "
+            "Make the folder writable, or free some disk space."
+        ) from error
     pages += [write_overlay(opened, out or study / OVERLAY_FILE)] if studies else []
     for page in pages:
         console.print(str(page), soft_wrap=True, markup=False, highlight=False)

@@ -274,7 +274,8 @@ def outcome(record: Record) -> str:
 def second(record: Record) -> str:
     """What a trial measured again beside what it measured first, in a few words."""
     if not record.confirmed:
-        return f"could not be measured again, so it is not on the front; see {record.path}/log.txt"
+        why = record.reason or "its times are another device's (it is not on the front)"
+        return f"could not be measured again: {why}; see {record.path}/log.txt"
     values = ", ".join(
         f"{name} {with_error(again['value'], again['stderr'])} (first {record.values[name]:.4g})"
         for name, again in record.confirmed.items()

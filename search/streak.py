@@ -13,25 +13,32 @@ _TOO_MANY = 5
 
 @dataclass
 class Streak:
-    """Failures of one kind without a success between them.
+    """Failures of one kind without a success between them that went as far as they were to go.
+
+    A success on the way to less proves nothing: where the last rung alone fails, the first ones go on succeeding.
 
     Args:
+        share: Of a full training: the most that one of them was to reach.
         reason, path: Of the last one, and where its files are, relative to the study's folder.
     """
 
     kind: Kind | None = None
     length: int = 0
+    share: float = 0.0
     reason: str = ""
     path: str = ""
 
-    def add(self, kind: Kind, reason: str, path: str) -> None:
-        """Another job failed."""
-        self.length = self.length + 1 if kind == self.kind else 1
+    def add(self, kind: Kind, reason: str, path: str, *, share: float) -> None:
+        """Another job failed that was to take a trial to this share."""
+        if kind != self.kind:
+            self.length, self.share = 0, 0.0
+        self.length, self.share = self.length + 1, max(self.share, share)
         self.kind, self.reason, self.path = kind, reason, path
 
-    def end(self) -> None:
-        """A job came to its end."""
-        self.kind, self.length = None, 0
+    def end(self, share: float) -> None:
+        """A job took a trial to this share."""
+        if share >= self.share - 1e-9:
+            self.kind, self.length, self.share = None, 0, 0.0
 
     @property
     def is_too_long(self) -> bool:

@@ -87,6 +87,7 @@ class Study:
         #: Trials that are being measured again, and those where that failed: they are tried when it is opened again.
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
+        self._confirmed_in_vain: set[int] = set()
         self._database = Database(folder, goals=goals_of(space), storage=space.storage)
         check_stored(self._database, space)
         if lease is not None:
@@ -192,13 +193,13 @@ class Study:
         before = [old for old in stored.rungs(self._database.trial(number)) if old["share"] < rung["share"]]
         self._database.set(number, stored.RUNGS, [*before, rung])
         self._begun[number] = now
-        if rung["share"] >= stored.target(self._database.trial(number)) - 1e-9:
-            self.streak.end()
-        if not result["is_last"]:
-            return self._stopped(self._database.trial(number))
-        missing = [name for name in self.names if name not in learned]
+        missing = [name for name in self.names if name not in learned] if result["is_last"] else []
         if missing:
             return self.fail(number, f"objective {missing[0]} was not measured", "missing_objective")
+        if rung["share"] >= stored.target(self._database.trial(number)) - 1e-9:
+            self.streak.end(rung["share"])
+        if not result["is_last"]:
+            return self._stopped(self._database.trial(number))
         record = stored.complete_record(self._database.trial(number), self.names, path=self.trial_path(number))
         self._end(record)
         return record
@@ -209,8 +210,8 @@ class Study:
         What may be the machine's fault is tried once more, from the last rung where there is one; where the memory of a
         device was too small, with batches in two parts.
         """
-        self.streak.add(kind, reason, self.trial_path(number))
         trial = self._database.trial(number)
+        self.streak.add(kind, reason, self.trial_path(number), share=stored.target(trial))
         if kind not in TRIED_AGAIN or stored.RETRIED in trial.user_attrs:
             return self._failed(trial, reason, kind)
         changed: dict[str, Any] = {stored.RETRIED: kind}
@@ -246,7 +247,7 @@ class Study:
         return "queued"
 
     def confirm(self, number: int, measured: Mapping[str, Mapping[str, Any]]) -> Record:
-        """Keep what a complete trial measured again, without times of another device; nothing where that failed."""
+        """Keep what a complete trial measured again, without times of another device."""
         self._confirming.discard(number)
         by = {name: str(value.get("by", "")) for name, value in measured.items() if value.get("by")}
         other = elsewhere(by, self.times)
@@ -257,9 +258,21 @@ class Study:
         }
         if kept:
             self._database.set_of_study(f"{CONFIRMED}{number}", kept)
+            self.streak.end(1.0)
         else:
             self._not_confirmed.add(number)
-        return next(record for record in self.records() if record.number == number)
+        return self._record(number)
+
+    def fail_to_confirm(self, number: int, reason: str, kind: Kind) -> Record:
+        """A complete trial could not be measured again; what may be the machine's fault is tried once more."""
+        self._confirming.discard(number)
+        self.streak.add(kind, reason, self.trial_path(number), share=1.0)
+        is_over = kind not in TRIED_AGAIN or number in self._confirmed_in_vain
+        self._confirmed_in_vain.add(number)
+        if is_over:
+            self._not_confirmed.add(number)
+        then = "it is not on the front" if is_over else "it is tried once more"
+        return replace(self._record(number), reason=f"{reason} ({then})", kind=kind)
 
     def _end(self, record: Record) -> None:
         is_complete = record.state == "complete"
@@ -330,6 +343,9 @@ class Study:
                 record = Record(**all_visible(trial.user_attrs[stored.RECORD]))
                 found.append(replace(record, confirmed=again.get(f"{CONFIRMED}{trial.number}", {})))
         return found
+
+    def _record(self, number: int) -> Record:
+        return next(record for record in self.records() if record.number == number)
 
     def write_views(self) -> StudyViews:
         """``front.json`` and ``trials.jsonl``, made new from the database."""

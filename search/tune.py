@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import secrets
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.drive import Watcher, carried_out, keep, plan_of
+from search.watchdog import GRACE_SECONDS
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -146,6 +150,7 @@ class _StudySearcher(Searcher):
         self._study = study
         self._watcher = watcher
         self._job_of: dict[str, Job] = {}
+        self._deadline_of: dict[str, float] = {}
         self._is_asked = False
         #: Why the run has to end.
         self.error: Exception | None = None
@@ -165,6 +170,8 @@ class _StudySearcher(Searcher):
                 take_end(self._folder_of(job))
                 self._watcher.started(job)
                 self._job_of[trial_id] = job
+                left = plan["seconds_left"]
+                self._deadline_of[trial_id] = math.inf if left is None else time.monotonic() + left + GRACE_SECONDS
                 return {"plan": plan}
         # Where nothing runs, no result will come at which the run could be stopped.
         return Searcher.FINISHED if self.error is not None and not self._job_of else None
@@ -175,8 +182,9 @@ class _StudySearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         # Tune gives the last result here, not to on_trial_result.
         job, self._is_asked = self._job_of.pop(trial_id), False
+        is_late = time.monotonic() > self._deadline_of.pop(trial_id)
         if error or not result:
-            self._keep(job, how_it_was_lost(self._folder_of(job), self.loss))
+            self._keep(job, how_it_was_lost(self._folder_of(job), self.loss, is_late=is_late))
         else:
             self._keep(job, json.loads(result["result"]))
 
@@ -245,9 +253,9 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
             ) from None
     else:
         # "local": a cluster that someone else has started on this machine is neither joined nor stumbled over.
+        _hide_token()
         with _heard_by_this_machine_alone():
             ray.init("local", num_cpus=cpus, num_gpus=gpus, object_store_memory=_OBJECT_STORE_MB * 2**20, **quiet)
-        _hide_token()
     if threading.current_thread() is threading.main_thread():
         # Ray's own leaves without a word; ours says how to go on.
         signal.signal(signal.SIGTERM, asked_to_end)
@@ -274,10 +282,17 @@ def _heard_by_this_machine_alone() -> Iterator[None]:
 
 
 def _hide_token() -> None:
-    """Whoever can read the token may run code as this user; Ray leaves it readable to all."""
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    """Whoever can read Ray's token may run code as this user; Ray would make the file readable to all."""
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
     with suppress(OSError):
-        token.chmod(0o600)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            path.chmod(0o600)
+        else:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
 
 
 def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: int) -> None:

@@ -1,13 +1,17 @@
 """What a trial may take at most, and who ends it when it takes more: a thread beside the one that trains.
 
 The main thread is interrupted by a signal, which also ends a call that waits. Where it does not react, hung in the code
-of a library, a process that is no driver is ended, once it has said why.
+of a library, a process that is no driver is ended, once it has said why; where that code even keeps all other threads
+of Python from running, it is ended without a word. A driver that trains by itself is never ended: its limits bind what
+comes back to Python.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -76,11 +80,17 @@ class Watchdog:
             self._begun = time.monotonic()
             # Left in place: a signal that comes late must find a handler, or it would end this process.
             signal.signal(_SIGNAL, self._raise)
+            if self._before_exit is not None and self._seconds is not None:
+                # A thread of C, which no code of a library can keep from running.
+                left = max(self._seconds, 0.0) + 2 * GRACE_SECONDS + LOOK_SECONDS
+                faulthandler.dump_traceback_later(left, exit=True, file=sys.__stderr__ or 2)
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._is_over.set()
+        if self._is_on and self._before_exit is not None:
+            faulthandler.cancel_dump_traceback_later()
         if self._is_on and self._seconds is not None:
             self._seconds -= time.monotonic() - self._begun
 
@@ -101,7 +111,7 @@ class Watchdog:
 
     def _exceeded(self) -> TrialEndError | None:
         if self._seconds is not None and time.monotonic() - self._begun > self._seconds:
-            return TrialEndError("timeout", "it took longer than limits_per_trial.minutes allows")
+            return too_long()
         memory_gb = _memory_gb()
         if self._memory_gb is not None and memory_gb > self._memory_gb:
             text = (
@@ -114,6 +124,11 @@ class Watchdog:
         if self._end is not None and not self._is_over.is_set():
             # A new one each time: the handler outlives the trial, and must not hold all that the trial had.
             raise TrialEndError(self._end.kind, self._end.reason)
+
+
+def too_long() -> TrialEndError:
+    """The end of a trial that took more time than it may."""
+    return TrialEndError("timeout", "it took longer than limits_per_trial.minutes allows")
 
 
 def _memory_gb() -> float:

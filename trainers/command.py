@@ -28,7 +28,10 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     SIGTERM, which a machine sends before it is taken away, is the same as Ctrl-C.
     """
     signal.signal(signal.SIGTERM, interrupt)
-    app = cyclopts.App(name=name, help_format="markdown", version_flags=[])
+    # A script that starts a command with `&` has it ignore interrupts, which are also how a search stops itself.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Its own way to end at Ctrl-C would be without a word.
+    app = cyclopts.App(name=name, help_format="markdown", version_flags=[], suppress_keyboard_interrupt=False)
     app.default(function)
     try:
         code = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")

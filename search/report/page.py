@@ -36,7 +36,6 @@ from search.report.table import largest_first
 from search.samplers._one_thread import on_one_thread
 from search.views import StudyViews
 from trainers.atomic import write_atomically
-from trainers.errors import UserError
 
 _SectionBuilder = Callable[..., Html | None]
 _FigureBuilder = Callable[[StudyViews], Sequence[Figure]]
@@ -55,15 +54,13 @@ _TEACHER = "teacher"
 
 
 def write_report(views: StudyViews) -> Path:
-    """Write the page into the study's folder, whole or not at all, and give back where it lies."""
+    """Write the page into the study's folder, whole or not at all, and give back where it lies.
+
+    Raises:
+        OSError: when it cannot be written; a search that goes on says then how.
+    """
     path = views.folder / REPORT_FILE
-    try:
-        write_atomically(path, page(views).encode())
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}. The report lies in the folder of its study. "
-            "Make the folder writable, or free some disk space."
-        ) from error
+    write_atomically(path, page(views).encode())
     return path
 
 

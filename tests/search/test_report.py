@@ -337,6 +337,15 @@ def test_report_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):
     assert {file.name for file in folder.iterdir()} == {"front.json", "trials.jsonl", "report.html"}
 
 
+def test_a_page_that_cannot_be_written_is_the_search_s_to_explain_and_one_message_of_explore(tmp_path):
+    folder = write_views(tmp_path / "study", [trial(0)])
+    (folder / "report.html").mkdir()
+    with pytest.raises(OSError):
+        write_report(StudyViews.open(folder))
+    with pytest.raises(UserError, match=r"it cannot be written \(.*report\.html.*\)\. Make the folder writable"):
+        explore(folder)
+
+
 def test_three_hundred_trials_stay_under_eight_megabytes(tmp_path):
     views = StudyViews.open(study_folder(tmp_path / "study", trials=300))
     size = len(page(views).encode())

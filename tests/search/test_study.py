@@ -495,6 +495,43 @@ def test_five_alike_in_a_row_pause_the_study(open_study) -> None:
     assert open_study().next() is not None
 
 
+def test_rungs_that_succeed_do_not_hide_that_the_last_one_never_does(open_study) -> None:
+    study = open_study("budget.images={min: 300, max: 900}", "budget.trials=30")
+    ended = 0
+    while (job := study.next()) is not None and ended < 200:
+        is_last = job.last_rung == len(study.space.budget.rungs) - 1
+        if is_last:
+            study.fail(job.number, "cannot save", "crash")
+        else:
+            done(study, job)
+        ended += 1
+    assert study.streak.is_too_long and study.left() > 15 and not by_state(study).get("complete")
+
+
+def test_a_measurement_that_lacks_an_objective_is_no_success(open_study) -> None:
+    study = open_study("budget.images=900")
+    for _ in range(5):
+        job = next_job(study)
+        told = result(study, job, rung=job.last_rung)
+        del told["measurements"]["size_mb"]
+        assert study.report(job.number, told).kind == "missing_objective"
+    assert study.streak.is_too_long and study.next() is None
+
+
+def test_a_worker_lost_while_it_measured_again_is_tried_once_more(open_study) -> None:
+    study = open_study("budget.trials=1", "confirm=3", limits=WIDE)
+    done(study, next_job(study))
+    job = next_job(study)
+    record = study.fail_to_confirm(job.number, "its worker was lost", "lost_worker")
+    assert record.confirmed == {} and record.reason == "its worker was lost (it is tried once more)"
+    assert not study.is_finished() and next_job(study).number == job.number
+    record = study.fail_to_confirm(job.number, "its worker was lost", "lost_worker")
+    assert record.reason == "its worker was lost (it is not on the front)" and study.is_finished()
+    study = open_study("budget.trials=1", "confirm=3", limits=WIDE)
+    assert study.fail_to_confirm(next_job(study).number, "gone", "crash").reason == "gone (it is not on the front)"
+    assert study.is_finished()
+
+
 def test_a_success_lets_a_paused_study_go_on(open_study) -> None:
     study = open_study()
     running = next_job(study)

@@ -99,3 +99,18 @@ with watchdog.Watchdog(seconds=0.1, memory_gb=None, before_exit=say):
 """
     done = subprocess.run([sys.executable, "-c", hung], cwd=repository, timeout=300, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "timeout it took longer than limits_per_trial.minutes allows\n")
+
+
+def test_a_worker_hung_in_code_that_lets_no_other_thread_run_is_ended(repository: Path) -> None:
+    hung = """
+from search import watchdog
+
+watchdog.LOOK_SECONDS, watchdog.GRACE_SECONDS = 0.01, 0.2
+with watchdog.Watchdog(seconds=60, memory_gb=None, before_exit=print):
+    sum(range(10**6))
+print("no backstop is left behind", flush=True)
+with watchdog.Watchdog(seconds=0.1, memory_gb=None, before_exit=print):
+    sum(range(10**12))
+"""
+    done = subprocess.run([sys.executable, "-c", hung], cwd=repository, timeout=300, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "no backstop is left behind\n")
