@@ -40,8 +40,8 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was lost and nothing more paid than what was in flight."""
-        return not self.lost and self.paid_twice <= self.in_flight
+        """Whether there was something to lose, nothing was lost, and nothing more paid than what was in flight."""
+        return self.acknowledged > 0 and not self.lost and self.paid_twice <= self.in_flight
 
 
 class CannotTryError(Exception):

@@ -88,10 +88,26 @@ def worker_environment(faults: Mapping[str, Any]) -> dict[str, str]:
 def worker_killed(place: Path, reduced: bool) -> Result:
     """SIGKILL to the process that trains, while it trains."""
     home = make_home(place)
-    driver = OnRay(home, faults={"killed": {"trial": 1, "once": str(place / "struck")}})
+    driver = OnRay(home, faults={"killed": {"trial": 2, "once": str(place / "struck")}})
     code = driver.wait()
     assert code == 0 and (place / "struck").exists(), f"exit {code}: {driver.said[-3000:]}"
-    return judged(home, struck(home, 1), in_flight=1, outcome="the study goes on and ends")
+    return judged(home, struck(home, 2), in_flight=1, outcome="the study goes on and ends")
+
+
+def driver_killed_on_ray(place: Path, reduced: bool) -> Result:
+    """SIGKILL to the driver alone, while Ray's workers train for it."""
+    home = make_home(place)
+    driver = OnRay(home, faults={"slow": {"seconds": 2.0}})
+    driver.wait_until(lambda: bool(acknowledged(database(home))))
+    before = acknowledged(database(home))
+    orphans = below(driver.process.pid)
+    driver.process.kill()
+    driver.process.wait()
+    again, seconds = continued(home)
+    for orphan in orphans:
+        _kill(orphan)
+    assert again.process.exitcode == 0, again.said
+    return judged(home, before, in_flight=2, outcome="goes on", seconds=[seconds])
 
 
 def asked_to_end(place: Path, reduced: bool) -> Result:

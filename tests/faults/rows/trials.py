@@ -51,8 +51,6 @@ def cuda_out_of_memory(place: Path, reduced: bool) -> Result:
 
 # The first ends well, and the sixth tries the fifth again.
 _NAN, _INFINITE, _MISSING, _HOST, _CUDA = 1, 2, 3, 4, 6
-_TRIED_AGAIN = 2
-"""Of those that fail, the ones that memory fails; what they had not paid for is trained once more."""
 
 
 @functools.cache
@@ -114,7 +112,7 @@ def _tried_again(home: Path, number: int) -> Result:
     (candidate,) = (line["candidate"] for line in ended if line["number"] == number)
     assert any(line["candidate"] == candidate and line["state"] == "complete" for line in ended), ended
     outcome = "tried again: complete"
-    return judged(home, struck(home, number), in_flight=_TRIED_AGAIN, outcome=outcome)
+    return judged(home, struck(home, number), in_flight=0, outcome=outcome)
 
 
 def _failed(home: Path, number: int, reason: str) -> Result:
@@ -123,4 +121,4 @@ def _failed(home: Path, number: int, reason: str) -> Result:
     assert failed["state"] == "failed" and re.search(reason, failed["reason"]), failed
     assert any(line["state"] == "complete" for line in ended)
     outcome = f"goes on; that trial failed: {failed['reason'][:60]}"
-    return judged(home, struck(home, number), in_flight=_TRIED_AGAIN, outcome=outcome)
+    return judged(home, struck(home, number), in_flight=0, outcome=outcome)
