@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 
 FRONT_FILE, TRIALS_FILE = "front.json", "trials.jsonl"
+RUNS = Path("studies/runs")
+"""Where a search keeps its study, seen from where it is started."""
 
 
 def is_study(folder: Path) -> bool:

@@ -43,10 +43,10 @@ def main(
         from search.comparison.telling import compare_recipes
 
         return compare_recipes(first, workers=workers, out=out, as_json=json)
-    return _compare_studies([first, *others], out=out, as_json=json)
+    return _compare_studies([first, *others], workers=workers, out=out, as_json=json)
 
 
-def _compare_studies(folders: Sequence[Path], *, out: Path | None, as_json: bool) -> int:
+def _compare_studies(folders: Sequence[Path], *, workers: int | None, out: Path | None, as_json: bool) -> int:
     import sys
     from json import dumps
 
@@ -57,6 +57,8 @@ def _compare_studies(folders: Sequence[Path], *, out: Path | None, as_json: bool
     from search.contrast.telling import show
     from search.views import StudyViews
 
+    if workers is not None:
+        raise UserError("--workers is for a file of recipes; studies are only read. Leave it out.")
     if len(folders) < 2:
         raise UserError(f"{folders[0]} is one study: compare it with which other? Name two or more.")
     contrast = Contrast.of([StudyViews.open(folder) for folder in folders])

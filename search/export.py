@@ -22,11 +22,12 @@ def main(
     trial: int | None = None,
     knee: Annotated[bool, Parameter(negative="")] = False,
     maxima: Annotated[Sequence[str], Parameter(name="--max", negative=(), show_default=False)] = (),
+    minima: Annotated[Sequence[str], Parameter(name="--min", negative=(), show_default=False)] = (),
     images: int | None = None,
 ) -> int:
     """Export one trial: its recipe without a knob, weights, measurements and lineage.
 
-    Choose it by --trial, by --knee, or as the best within --max.
+    Choose it by --trial, by --knee, or as the best within --max and --min.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ def main(
         The trial at the knee of the front.
     maxima
         The best within a budget, as OBJECTIVE=NUMBER; repeat for several.
+    minima
+        What an objective that is to be large must reach, as OBJECTIVE=NUMBER; repeat for several.
     images
         Images of the full training; as many as the teacher saw when left out.
     """
@@ -51,19 +54,21 @@ def main(
     if images is not None and images < 1:
         raise UserError(f"--images must be at least 1, got {images}.")
     views = StudyViews.open(study)
-    chosen = _chosen(views, trial=trial, knee=knee, maxima=maxima)
+    chosen = _chosen(views, trial=trial, knee=knee, maxima=maxima, minima=minima)
     export(views, chosen, out, images=images)
     console = Console(highlight=False, markup=False, emoji=False)
     console.print(f"trial {chosen.number} is in {out}; train it in full with\n  python -m trainers.full {out}")
     return 0
 
 
-def _chosen(views: StudyViews, *, trial: int | None, knee: bool, maxima: Sequence[str]) -> TrialView:
+def _chosen(
+    views: StudyViews, *, trial: int | None, knee: bool, maxima: Sequence[str], minima: Sequence[str]
+) -> TrialView:
     from search.best import best
     from search.bounds import read_bounds
 
-    if (trial is not None) + knee + bool(maxima) != 1:
-        raise UserError("which trial? Give one of --trial NUMBER, --knee and --max OBJECTIVE=NUMBER.")
+    if (trial is not None) + knee + bool(maxima or minima) != 1:
+        raise UserError("which trial? Give one of --trial NUMBER, --knee and a budget, --max OBJECTIVE=NUMBER.")
     if knee:
         if views.front.knee is None:
             raise UserError(f"{views.folder} has no knee: no trial is within the limits. Choose one with --trial.")
@@ -74,9 +79,10 @@ def _chosen(views: StudyViews, *, trial: int | None, knee: bool, maxima: Sequenc
             numbers = ", ".join(str(known.number) for known in views.complete[:40]) or "none yet"
             raise UserError(f"trial {trial} is not a completed trial of {views.folder}. Completed: {numbers}.")
         return found
-    answer = best(views, read_bounds(maxima, "--max"))
+    answer = best(views, read_bounds(maxima, "--max"), read_bounds(minima, "--min"))
     if answer.best is None:
-        raise UserError(f"no trial of {views.folder} fits {' '.join(maxima)}. See search.best for the nearest.")
+        asked = " ".join([*maxima, *minima])
+        raise UserError(f"no trial of {views.folder} fits {asked}. See search.best for the nearest.")
     return answer.best
 
 

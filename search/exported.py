@@ -96,6 +96,7 @@ def _lineage(views: StudyViews, space: Space, trial: TrialView, measured: Mappin
         "space": space.fingerprint(),
         "data": measured.get("data", ""),
         "teacher": views.front.teacher.values if views.front.teacher else {},
+        "teacher_from": space.teacher.source or "",
         # What it measured again after the search, where it did: the figures to hold the full training against.
         "confirmed": {name: asdict(again) for name, again in trial.confirmed.items()},
         "measured_with": trial.versions,

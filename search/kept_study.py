@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from search.best import Answer
+    from search.contrast.contrast import Contrast
+    from search.validation.finding import Validation
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,65 @@ class KeptStudy:
         figure = Figure(figures(self.views)[names.index(cost) if cost is not None else 0])
         return figure.update_layout(title=self.views.front.question.partition("\n")[0] or self.views.front.study)
 
-    def best(self, *, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None) -> Answer:
-        """The best model with each objective at most ``max`` and at least ``min``, the runner-up, the nearest miss."""
-        from search.best import best
+    def best(
+        self,
+        *,
+        max: Mapping[str, float] | None = None,
+        min: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+        propose: bool = False,
+    ) -> Answer:
+        """The best model with each objective at most ``max`` and at least ``min``, the runner-up, the nearest miss.
 
-        return best(self.views, max or {}, min or {})
+        Args:
+            weights: How much objectives count: the lowest sum of weight x value / limit is best.
+            propose: Also ask the study's model for a candidate that was not tried and is probably better, or fits
+                where no trial does; takes seconds.
+        """
+        from search.best import best, with_proposal
 
-    def export(self, trial: int, out: str | Path) -> Path:
+        answer = best(self.views, max or {}, min or {}, weights=weights)
+        return with_proposal(self.views, answer) if propose else answer
+
+    def knee(self) -> TrialView:
+        """The model to keep if only one could be kept. ``UserError`` when no trial is within all limits."""
+        from search.best import knee_of
+
+        return knee_of(self.views)
+
+    def report(self) -> Path:
+        """Write the report, as ``python -m search.explore`` does, and give back where it lies."""
+        from search.report.page import write_report
+
+        return write_report(self.views)
+
+    def compare(self, *others: KeptStudy) -> Contrast:
+        """Fronts side by side: hypervolume on a common reference, what dominates what, which knobs agree.
+
+        Raises:
+            UserError: when there is no other study, or they were not measured alike.
+        """
+        from search.contrast.contrast import Contrast
+
+        if not others:
+            raise UserError(f"{self.views.folder} is to be compared with which other study?")
+        return Contrast.of([self.views, *(other.views for other in others)])
+
+    def validate(self, *, points: int = 5, images: int | None = None, workers: int | None = None) -> Validation:
+        """Train points of the front in full: does the order of the short trainings hold? ``search.validate`` in Python.
+
+        Raises:
+            UserError: when the front has no two points, or one cannot be trained.
+        """
+        from search.validation.run import validated
+
+        return validated(self.views, points=points, images=images, workers=workers)
+
+    def export(self, trial: int, out: str | Path, *, images: int | None = None) -> Path:
         """Write a complete trial, by its number, into the new folder ``out``, ready to be trained in full.
+
+        Args:
+            images: Of the full training; as many as the teacher saw when left out.
 
         Raises:
             UserError: when there is no such trial, its files are gone, or the folder exists.
@@ -132,7 +185,7 @@ class KeptStudy:
         found = next((each for each in self.views.complete if each.number == trial), None)
         if found is None:
             raise UserError(f"trial {trial} is not a complete trial of {self.views.folder}. See `.table()` for those.")
-        export(self.views, found, Path(out))
+        export(self.views, found, Path(out), images=images)
         return Path(out)
 
     def _frame(self, trials: Sequence[TrialView | PointView], first: Sequence[str]) -> pandas.DataFrame:

@@ -20,7 +20,7 @@ class Record:
             were trained with a part of the images, and their values are those of that part.
         reason: Why it failed, was rejected or stopped.
         kind: How it failed; None of all others.
-        values, stderr, samples: By objective.
+        values, stderr, samples: By objective; of a failed trial the costs that are foretold.
         by: What measured an objective (the feature extractor), where that decides what may be compared.
         achieved: What was asked and what came out, where a stage could do only a part.
         seconds: That workers were busy with it; the time that a stopped trial waited does not count.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search._study_folder import RUNS
 from trainers.command import INTERRUPTED
 from trainers.errors import UserError
 from trainers.redaction import without_passwords
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
 
-RUNS = Path("studies/runs")
 HELD = 3
 PAUSED = 4
 _READ_BYTES = 10**9

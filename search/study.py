@@ -229,7 +229,9 @@ class Study:
     def _failed_record(self, trial: FrozenTrial, reason: str, kind: Kind) -> Record:
         now = time.monotonic()
         seconds, path = now - self._begun.get(trial.number, now), self.trial_path(trial.number)
-        return stored.failed_record(trial, reason, kind=kind, path=path, seconds=seconds)
+        record = stored.failed_record(trial, reason, kind=kind, path=path, seconds=seconds)
+        # What it would have cost tells where in the space trials fail.
+        return replace(record, values=dict(self.foresight.of(record.candidate).costs)) if record.candidate else record
 
     def _tried_again(self, trial: FrozenTrial, reason: str, kind: Kind, changed: Mapping[str, Any]) -> str:
         """Have a trial go on from its last rung, or another begin in its place; ``failed`` where it has no knob."""

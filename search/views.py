@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, is_study, no_study
+from search._study_folder import FRONT_FILE, RUNS, TRIALS_FILE, damaged, is_study, no_study
 from search._view_content import check_front, check_inside, check_record, content_of
 from search.devices import Stranger
 from search.rank_fidelity import RungFidelity
@@ -271,6 +271,16 @@ class StudyViews:
         """The file ``name`` of a trial's (or the teacher's) folder, or None when it is not there."""
         check_inside(self.folder, path)
         return file_inside(self.folder, Path(path) / name)
+
+    def has_model(self, trial: PointView | TrialView) -> bool:
+        """Whether its model lies in the folder, which may be a copy of the results alone."""
+        return bool(trial.path) and self.file(trial.path, "model.safetensors") is not None
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether ``search.run`` from here would find this study again, by the name of its folder."""
+        is_whole = any((self.folder / name).is_file() for name in ("study.db", "storage.json"))
+        return is_whole and self.folder.resolve() == (RUNS / self.folder.resolve().name).resolve()
 
     @property
     def space_file(self) -> Path:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from search.views import StudyViews, TrialView
 
 
+_MOST = 1e9
+
+
 @dataclass(frozen=True, kw_only=True)
 class Weighing:
     """The sum over objectives of weight x value / scale; smaller is better.
@@ -31,7 +34,7 @@ class Weighing:
 
         Raises:
             UserError: for an objective that the study does not have or has no scale for, or a weight that is not
-                positive.
+                positive, or too small or large to be added up.
         """
         goals = {objective.name: objective.goal for objective in views.front.objectives}
         teacher = views.front.teacher.values if views.front.teacher else {}
@@ -39,10 +42,10 @@ class Weighing:
         for name, weight in weights.items():
             if name not in goals:
                 raise UserError(f"--weight: unknown objective {name!r}. Take one of {', '.join(goals)}.")
-            if not 0 < weight < math.inf:
+            if not 1 / _MOST <= weight <= _MOST:
                 raise UserError(
-                    f"--weight {name}={weight:g}: a weight must be a positive number. Leave {name} out where it does "
-                    "not count."
+                    f"--weight {name}={weight:g}: a weight must be a number from {1 / _MOST:g} to {_MOST:g}. "
+                    f"Leave {name} out where it does not count."
                 )
             scale = views.front.limits.get(name) or teacher.get(name)
             if not scale:

@@ -127,8 +127,11 @@ class ModelFolder:
 
 
 def _origin(job: Job, lineage: Mapping[str, Any]) -> str:
-    study = lineage.get("study")
-    return f"the study {study}" if study else str(job.teacher.source or "training by this recipe")
+    """Where the teacher is from; an exported recipe knows of its own copy alone."""
+    study, loaded_from = lineage.get("study"), lineage.get("teacher_from")
+    if not study:
+        return str(job.teacher.source or "training by this recipe")
+    return f"the study {study}, which loaded it from {loaded_from}" if loaded_from else f"the study {study}"
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from search.insight.proposal import Proposal
     from search.views import PointView, StudyViews, TrialView
 
+NO_MODEL = "This copy of the study holds what was measured, not the models: search its space again to have them."
 _FEW = 6  # trials that a sentence names
 
 
@@ -52,7 +53,7 @@ def sentences(views: StudyViews, answer: Answer, *, written: Path | None = None)
         assert miss is not None, "a study with a complete trial has a nearest one"
         yield f"No trial fits the budget. Nearest is trial {miss.number}: {_outside(answer)}."
         yield from _proposed(views, answer, written)
-        yield f"To take it: {export_command(views, miss)}"
+        yield f"To take it: {export_command(views, miss)}" if views.has_model(miss) else NO_MODEL
         return
     if not answer.best.confirmed and len(views.eligible) < len(views.comparable):
         yield (
@@ -83,6 +84,8 @@ def _judged(views: StudyViews, answer: Answer) -> str:
 
 
 def _taking(views: StudyViews, trial: TrialView) -> list[str]:
+    if not views.has_model(trial):
+        return [NO_MODEL]
     return [f"Folder: {views.folder / trial.path}", f"Export: {export_command(views, trial)}"]
 
 
@@ -98,7 +101,9 @@ def _proposed(views: StudyViews, answer: Answer, written: Path | None) -> Iterab
     # A study keeps its folder's name, whatever its space is called.
     where = f"{shlex.quote(str(views.folder / 'space.yaml'))} --name {shlex.quote(views.folder.resolve().name)}"
     run = f"python -m search.run {where} --try {shlex.quote(str(file))}"
-    if written:
+    if not views.can_go_on:
+        yield f"The study cannot go on from {views.folder}, a copy; where it can, --write-candidate and --try do."
+    elif written:
         yield f"To try it: {run}"
     else:
         yield f"To try it: the same with --write-candidate {file}, then {run}"

@@ -58,8 +58,14 @@ def _slider(views: StudyViews, objective: ObjectiveView, place: int) -> Html:
         aria_valuetext="no limit",
         data_stops=json.dumps(bounds),
     )
+    # Of type "number" a browser would drop another language's decimal comma without a word.
     typed = element(
-        "input", type="number", step="any", placeholder="no limit", aria_label=f"{name}{unit}", autocomplete="off"
+        "input",
+        type="text",
+        inputmode="decimal",
+        placeholder="no limit",
+        aria_label=f"{name}{unit}",
+        autocomplete="off",
     )
     return element(
         "div",

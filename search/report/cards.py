@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.front import TIED_WITHIN, best_first, minimised
-from search.report.answer import listed
+from search.report.answer import NO_MODEL, listed
 from search.report.axes import title_of
 from search.report.candidate import answer, named
 from search.report.markup import Html, element
@@ -65,6 +65,9 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
             for trial in trials
             if trial.path in pictures and (trial.number not in points or not pictures[trial.path])
         },
+        # Of a copy of the results alone there is nothing to export.
+        "gone": [trial.number for trial in views.complete if not views.has_model(trial)],
+        "noModel": NO_MODEL,
         "front": [point.trial for point in largest_first(views)],
         "knee": views.front.knee,
         # What a budget is asked of, each best first: who may be on the front, then all that can be compared.

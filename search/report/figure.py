@@ -61,6 +61,7 @@ def _figure(views: StudyViews, cost: ObjectiveView) -> Figure:
         _points(views, cost, thinned(dominated), role="dominated", symbol="circle-open", size=7),
         _points(views, cost, thinned(once), role="once", symbol="square-open", size=7),
         _points(views, cost, thinned(stopped), role="stopped", symbol="x-open", size=7),
+        _failed(views, cost),
         line("steps", *steps_of(views, cost), shape="hv", width=1.6),
         _points(views, cost, views.front.points, role="front", symbol="circle", size=10),
         _points(views, cost, knee, role="knee", symbol="diamond-open", size=24, is_silent=True),
@@ -158,6 +159,35 @@ def _points(
         },
         **hover,
     }
+
+
+def _failed(views: StudyViews, cost: ObjectiveView) -> dict[str, Any]:
+    """Trials that gave no result, at what they would have cost: on the limit of what they were to measure."""
+    learned = views.learned
+    found = [trial for trial in views.trials if trial.state == "failed" and _is_placed(trial, cost)]
+    placed = [trial.value(learned.name) for trial in views.complete]
+    worst = max(placed, default=1.0) if learned.goal == "min" else min(placed, default=0.0)
+    shown = thinned(found)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "meta": "failed",
+        "x": [_at(trial, cost) for trial in shown],
+        "y": [views.front.limits.get(learned.name, worst)] * len(shown),
+        "text": [_failure_text(trial) for trial in shown],
+        "marker": {"symbol": "asterisk", "size": 7, "color": LIGHT["failed"], "line": {"width": 1.6}},
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _failure_text(trial: TrialView) -> str:
+    kind = f" ({trial.kind})" if trial.kind else ""
+    said = [
+        *textwrap.wrap(trial.reason or "", 46, max_lines=4),
+        *textwrap.wrap(short(trial.candidate), 46, max_lines=8),
+    ]
+    lines = [f"<b>Trial {trial.number}</b>", f"<i>failed{html.escape(kind, quote=False)}</i>"]
+    return "<br>".join([*lines, *(html.escape(line, quote=False) for line in said)])
 
 
 def _limit_line(limit: float | None, side: str) -> list[dict[str, Any]]:

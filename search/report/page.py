@@ -179,6 +179,7 @@ def _switches(views: StudyViews, fronts: Sequence[Figure]) -> list[Html]:
         ("dominated", "○", "dominated", True),
         ("once", "□", "measured once, so not on the front", True),
         ("stopped", "✕", "stopped early, at what they measured then", False),
+        ("failed", "✱", "failed, at the costs they would have had", True),
         ("reference", "△", "references, of other works", True),
     ]
     return [

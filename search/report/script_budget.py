@@ -98,13 +98,19 @@ BUDGET = """
       const [slider, typed] = field.querySelectorAll("input");
       return { slider, typed, column, stops: JSON.parse(slider.dataset.stops) };
     });
+    const given = (typed) => {
+      const text = typed.value.trim().replace(",", ".");
+      const bound = text === "" ? NaN : Number(text);
+      typed.ariaInvalid = String(text !== "" && !Number.isFinite(bound));
+      return bound;
+    };
     const ask = () => {
       bounds = {};
       for (const { slider, typed, column } of fields) {
-        const bound = typed.value === "" ? NaN : Number(typed.value);
+        const bound = given(typed);
         if (Number.isFinite(bound)) bounds[column] = bound;
         slider.setAttribute("aria-valuetext",
-          Number.isFinite(bound) ? withUnit(typed.value, study.objectives[column]) : "no limit");
+          Number.isFinite(bound) ? withUnit(String(bound), study.objectives[column]) : "no limit");
       }
       pin(answer());
       drawBounds();
@@ -112,9 +118,9 @@ BUDGET = """
     for (const { slider, typed, column, stops } of fields) {
       slider.addEventListener("input", () => { typed.value = stops[slider.value] ?? ""; ask(); });
       typed.addEventListener("input", () => {
-        const bound = Number(typed.value);
+        const bound = given(typed);
         const place = stops.findIndex((stop) => signed(column, Number(stop)) >= signed(column, bound));
-        slider.value = typed.value === "" || place < 0 ? stops.length : place;
+        slider.value = place < 0 ? stops.length : place;
         ask();
       });
     }

@@ -150,6 +150,20 @@ FIGURES = """
     panel.on("plotly_hover", (event) => light(trialOf(event)));
     panel.on("plotly_unhover", () => light(pinned));
     panel.on("plotly_click", (event) => { const trial = trialOf(event); if (trial !== null) pin(trial); });
+    const cost = figureOf(panel).layout.meta?.objectives?.x;
+    if (!study || cost === undefined) return;
+    // Most trials have no row to be reached by Tab, and a mouse is not for everyone.
+    panel.tabIndex = 0;
+    panel.setAttribute("role", "group");
+    panel.setAttribute("aria-label", "A figure: arrow keys go from trial to trial, left and right along its axis");
+    panel.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const along = study.trials.filter((trial) => place(figureOf(panel), trial)[0].length);
+      if (cost !== "") along.sort((one, other) => measured(one, cost) - measured(other, cost));
+      pin(along[Math.min(Math.max(along.indexOf(shown) + step, 0), along.length - 1)]);
+    });
   };
 
   const light = (trial) => {

@@ -96,7 +96,8 @@ TRIALS = """
 
   const quoted = (text) => (/^[\\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replace(/'/g, "'\\"'\\"'") + "'");
 
-  const exportCommand = (trial) =>
+  const gone = new Set(study?.gone);
+  const exportCommand = (trial) => gone.has(trial) ? make("p", "quiet", study.noModel) :
     command("python -m search.export " + quoted(study.folder) + " --trial " + trial + " --out my-student");
 
   const card = (trial) => {

@@ -45,6 +45,7 @@ dl, dd { margin: 0; }
 .legend .knee { color: var(--knee); } .legend .teacher { color: var(--teacher); }
 .legend .reference { color: var(--reference); }
 .legend .once { color: var(--once); } .legend .stopped { color: var(--stopped); }
+.legend .failed { color: var(--failed); }
 .legend .limit { color: var(--limit); } .legend .budget { color: var(--budget); }
 .legend .chosen { color: var(--chosen); } .legend .same { color: var(--same); }
 .legend .share0 { color: var(--share0); } .legend .share1 { color: var(--share1); }
@@ -90,8 +91,9 @@ figcaption { font-size: 12px; color: var(--muted); margin-bottom: 2px; }
 .slider label { grid-column: 1 / -1; font-size: 13px; color: var(--muted); }
 .slider > input { width: 100%; margin: 0; accent-color: color-mix(in srgb, var(--budget) 70%, var(--text)); }
 .slider > span { display: flex; gap: 6px; align-items: baseline; }
-.slider input[type=number] { font: inherit; font-size: 14px; width: 92px; padding: 2px 6px; color: var(--text);
+.slider input[type=text] { font: inherit; font-size: 14px; width: 92px; padding: 2px 6px; color: var(--text);
   background: var(--page); border: 1px solid var(--line); border-radius: 6px; font-variant-numeric: tabular-nums; }
+.slider input[aria-invalid=true] { border-color: var(--limit); }
 .unit { font-size: 13px; color: var(--muted); }
 #answer { display: grid; gap: 8px; align-content: start; }
 #answer p { margin: 0; }

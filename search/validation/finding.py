@@ -208,6 +208,15 @@ class Validation(Finding):
 
 
 def _point(views: StudyViews, reached: Reached) -> Point:
+    try:
+        return _read_point(views, reached)
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{reached.folder / 'measurements.json'} is damaged. Remove its folder to train this point again."
+        ) from None
+
+
+def _read_point(views: StudyViews, reached: Reached) -> Point:
     trial, measured, name = reached.trial, reached.record["measurements"], views.learned.name
     then, now = trial.by.get(name) or "", measured[name]["by"]
     if then != now:

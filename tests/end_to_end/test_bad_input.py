@@ -400,9 +400,10 @@ def test_bounds_that_are_wrong(place, refused, bound, expected):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "which trial? Give one of --trial NUMBER, --knee and --max OBJECTIVE=NUMBER."),
-        (["--knee", "--trial", "1"], "which trial? Give one of --trial NUMBER, --knee and --max"),
-        (["--knee", "--max", "size_mb=1"], "which trial? Give one of --trial NUMBER, --knee and --max"),
+        ([], "which trial? Give one of --trial NUMBER, --knee and a budget, --max OBJECTIVE=NUMBER."),
+        (["--knee", "--trial", "1"], "which trial? Give one of --trial NUMBER, --knee and a budget"),
+        (["--knee", "--max", "size_mb=1"], "which trial? Give one of --trial NUMBER, --knee and a budget"),
+        (["--min", "size_mb=1"], "of size_mb smaller is better, so only --max bounds it."),
         (["--trial", "99"], "trial 99 is not a completed trial of study. Completed: 0, 1, 2, "),
         (["--trial", "-1"], "trial -1 is not a completed trial of study."),
         (["--max", "size_mb=0.000001"], "no trial of study fits size_mb=0.000001."),

@@ -92,7 +92,8 @@ def _told(title: str, result: Result) -> tuple[tuple[str, ...], str]:
         result.outcome,
         "" if result.seconds is None else f"{result.seconds:.0f} s",
     )
-    return cells, "" if result.holds else f"of {result.acknowledged} lost {list(result.lost)}, paid twice {result.paid_twice}"
+    fault = f"of {result.acknowledged} lost {list(result.lost)}, paid twice {result.paid_twice}"
+    return cells, "" if result.holds else fault
 
 
 def _plain_tune(place: Path) -> subprocess.Popen[str]:

@@ -140,7 +140,9 @@ def _trial(number: int, generator: np.random.Generator) -> dict[str, Any]:
         record |= {"state": "stopped", "reason": reason, "images": RUNGS[0], "rungs": rungs[:1]}
         record["values"] = {**values, "fid": low}
     if number % 12 == 5:
-        record |= {"state": "failed", "reason": "loss is nan after 9,216 images (distil)", "values": {}, "stderr": {}}
+        foretold = {name: value for name, value in record["values"].items() if name != "fid"}
+        reason = "loss is nan after 9,216 images (distil)"
+        record |= {"state": "failed", "reason": reason, "values": foretold, "stderr": {}}
     if number % 12 == 10:
         record |= {"state": "rejected", "reason": "prune.ratio.mid 0.12 < prune.ratio.down_0 0.44", "values": {}}
     return record

@@ -10,6 +10,7 @@ import pytest
 
 from search.best import best, main, with_proposal
 from search.by_hand import read_candidates
+from search.report.answer import NO_MODEL
 from search.report.table import front_table
 from search.space import Space
 from search.views import StudyViews
@@ -139,8 +140,23 @@ def test_json_says_null_when_nothing_fits(folder):
     assert (answer["trial"], answer["runner_up"], answer["nearest_miss"]["trial"]) == (None, None, 2)
 
 
-def test_command_ends_with_the_export_command(folder):
+def with_models(folder):
+    for path in (folder / "trials.jsonl").read_text().splitlines():
+        place = folder / json.loads(path)["path"]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_a_copy_of_the_results_offers_nothing_that_it_cannot_do(folder):
     done = run(folder, "--max", "size_mb=1")
+    assert done.stdout.splitlines()[-1] == NO_MODEL and "Export:" not in done.stdout
+    assert run(folder, "--max", "size_mb=0.4").stdout.splitlines()[-1] == NO_MODEL
+    assert run(folder, "--knee").stdout.splitlines()[-1] == NO_MODEL
+
+
+def test_command_ends_with_the_export_command(folder):
+    done = run(with_models(folder), "--max", "size_mb=1")
     assert done.stdout.splitlines()[-1] == f"Export: python -m search.export {folder} --trial 1 --out my-student"
     assert "tied at this sample count" in done.stdout
     assert "size_mb is 10 % above 1" in done.stdout
@@ -197,7 +213,7 @@ def test_command_says_what_it_weighed(folder):
 
 def test_knee_comes_with_its_reason(folder):
     views = StudyViews.open(folder)
-    done = run(folder, "--knee")
+    done = run(with_models(folder), "--knee")
     assert f"Trial {views.front.knee} is the knee" in done.stdout
     assert done.stdout.splitlines()[-1].endswith(f"--trial {views.front.knee} --out my-student")
     told = json.loads(run(folder, "--knee", "--json").stdout)
@@ -208,7 +224,8 @@ def test_knee_comes_with_its_reason(folder):
     ("arguments", "message"),
     [
         (["--weight", "sise_mb=1"], "unknown objective 'sise_mb'"),
-        (["--weight", "fid=0"], "must be a positive number"),
+        (["--weight", "fid=0"], "must be a number from 1e-09 to 1e+09"),
+        (["--weight", "fid=1e308", "--weight", "size_mb=1e308"], "must be a number from"),
         (["--weight", "fid"], "is not OBJECTIVE=NUMBER"),
         (["--knee", "--max", "size_mb=1"], "--knee goes with no budget"),
         (["--weight", "fid=1", "--write-candidate", "x.yaml"], "goes with a budget"),
@@ -233,8 +250,12 @@ def known(tmp_path_factory):
     return known_study(folder, trials=24, is_within=lambda values: values["size_mb"] > 0.1)
 
 
-def test_where_nothing_fits_a_candidate_is_predicted_and_written(known, tmp_path, capsys):
+def test_where_nothing_fits_a_candidate_is_predicted_and_written(known, tmp_path, capsys, monkeypatch):
     file = tmp_path / "candidate.yaml"
+    assert main(known.folder, maxima=["size_mb=0.1"], write_candidate=file) == 0
+    assert f"The study cannot go on from {known.folder}, a copy" in capsys.readouterr().out
+    (known.folder / "study.db").write_bytes(b"")
+    monkeypatch.setattr("search.views.RUNS", known.folder.parent)
     assert main(known.folder, maxima=["size_mb=0.1"], write_candidate=file) == 0
     said = capsys.readouterr().out
     assert "No trial fits the budget" in said and "Not tried, but predicted: fid " in said

@@ -106,6 +106,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     empty = study(tmp_path / "empty", (90.0, 0.6))
     with pytest.raises(UserError, match="empty has no front"):
         Contrast.of([here, empty])
+    with pytest.raises(UserError, match="--workers is for a file of recipes"):
+        compare.main(here.folder, here.folder, workers=3)
     with pytest.raises(UserError, match="named twice"):
         Contrast.of([here, here])
     foreign = write_views(tmp_path / "foreign", [trial(0, by={"fid": "inception-2048d"})])

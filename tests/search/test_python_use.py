@@ -11,7 +11,7 @@ import pytest
 from search import Study
 from search.best import best
 from search.views import StudyViews
-from tests.search.study_folder import study_folder
+from tests.search.study_folder import study_folder, trial, write_views
 from trainers.errors import UserError
 
 
@@ -24,10 +24,10 @@ def test_the_table_has_a_row_for_each_trial_and_what_counts_of_it(folder: Path) 
     table, views = Study.open(folder).table(), StudyViews.open(folder)
     assert list(table.index) == [trial.number for trial in views.trials] and table.index.name == "trial"
     assert set(table.state) == {"complete", "stopped", "failed", "rejected"} and not table.by_hand.any()
-    for trial in views.complete:
-        row = table.loc[trial.number]
-        assert row.fid == trial.counted["fid"] and row.fid_stderr == trial.counted_stderr["fid"]
-        assert row["prune.ratio.mid"] == trial.candidate["prune.ratio.mid"] and row.confirmed == bool(trial.confirmed)
+    for one in views.complete:
+        row = table.loc[one.number]
+        assert row.fid == one.counted["fid"] and row.fid_stderr == one.counted_stderr["fid"]
+        assert row["prune.ratio.mid"] == one.candidate["prune.ratio.mid"] and row.confirmed == bool(one.confirmed)
     confirmed = next(trial for trial in views.complete if trial.confirmed)
     assert table.fid[confirmed.number] != confirmed.values["fid"]
     threshold = "prune.criterion.diff_pruning.threshold"
@@ -56,6 +56,20 @@ def test_best_answers_as_the_command_does(folder: Path) -> None:
     answer, command = Study.open(folder).best(max={"size_mb": 0.3}), best(StudyViews.open(folder), {"size_mb": 0.3})
     assert answer.best is not None and command.best is not None
     assert answer.best.number == command.best.number and answer.best.value("size_mb") <= 0.3
+
+
+def test_the_rest_of_the_command_lines_are_a_call_each(folder: Path, tmp_path: Path) -> None:
+    study, other = Study.open(folder), Study.open(study_folder(tmp_path / "other", seed=1))
+    assert study.knee().number == study.views.front.knee
+    assert study.report() == folder / "report.html" and (folder / "report.html").is_file()
+    assert [side.name for side in study.compare(other).sides] == ["made", "other"]
+    weights = {"fid": 1.0, "size_mb": 2.0}
+    light, command = study.best(weights=weights), best(study.views, {}, weights=weights)
+    assert light.best is not None and command.best is not None and light.best.number == command.best.number
+    with pytest.raises(UserError, match="with which other study"):
+        study.compare()
+    with pytest.raises(UserError, match="does not exist"):
+        Study.open(write_views(tmp_path / "small", [trial(0)])).validate()
 
 
 def test_only_complete_trials_are_exported(folder: Path, tmp_path: Path) -> None:

@@ -468,6 +468,17 @@ def test_studies_that_cannot_be_compared_are_refused(views, tmp_path, records, o
         overlay([views, StudyViews.open(folder)])
 
 
+def test_failed_trials_are_marked_at_what_they_would_have_cost(views):
+    failed = [trial for trial in views.trials if trial.state == "failed"]
+    assert failed
+    for cost, figure in zip(views.costs, figures(views), strict=True):
+        (trace,) = (trace for trace in figure["data"] if trace["meta"] == "failed")
+        assert trace["x"] == [trial.values[cost.name] for trial in failed]
+        assert set(trace["y"]) == {views.front.limits["fid"]} and "loss is nan" in trace["text"][0]
+    (switch,) = (found for found in Elements(page(views)).named("button") if found.get("data-role") == "failed")
+    assert switch["aria-pressed"] == "true"
+
+
 def test_students_of_different_teachers_are_told_apart(tmp_path):
     studies = [
         StudyViews.open(

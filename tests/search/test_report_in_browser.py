@@ -37,11 +37,11 @@ def test_budget_is_answered_as_search_best_does(confirmed, tmp_path):
     """Sliders and typed bounds; each answer of the page beside that of ``search.best`` for the bounds that it shows."""
     script = """
       const sliders = [...document.querySelectorAll("#budget input[type=range]")];
-      const typed = [...document.querySelectorAll("#budget input[type=number]")];
+      const typed = [...document.querySelectorAll("#budget input[type=text]")];
       const given = (field, value) => { field.value = value; field.dispatchEvent(new Event("input")); };
       const asked = [];
       const note = () => asked.push({
-        bounds: typed.map((field) => field.value),
+        bounds: typed.map((field) => field.value.replace(",", ".")),
         positions: sliders.map((slider) => Number(slider.value)),
         said: sliders.map((slider) => slider.ariaValueText ?? slider.getAttribute("aria-valuetext")),
         answer: JSON.parse(document.getElementById("answer").dataset.answer),
@@ -53,7 +53,7 @@ def test_budget_is_answered_as_search_best_does(confirmed, tmp_path):
       for (const place of [30, 20, 10, 5, 2, 0]) { given(sliders[1], place); note(); }
       for (const place of [25, 12, 4]) { given(sliders[3], place); note(); }
       given(sliders[1], sliders[1].max); note();
-      given(typed[1], "0.3"); note();
+      given(typed[1], "0,3"); note();
       given(typed[0], "25"); note();
       report("asked", JSON.stringify(asked));
     """
@@ -92,7 +92,7 @@ def test_budget_of_what_is_to_be_large_and_of_what_was_measured_once(tmp_path):
     changes = {"objectives": objectives, "points": points, "knee": None, "limits": {}}
     views = StudyViews.open(write_views(tmp_path / "study", records, **changes))
     script = """
-      const fields = [...document.querySelectorAll("#budget input[type=number]")], asked = [];
+      const fields = [...document.querySelectorAll("#budget input[type=text]")], asked = [];
       for (const [column, bound] of [[2, "15"], [2, "35"], [2, "50"], [1, "0.7"]]) {
         fields[column].value = bound;
         fields[column].dispatchEvent(new Event("input"));
@@ -144,6 +144,35 @@ def test_on_paper_figures_are_whole_and_light(confirmed, tmp_path):
     assert max(width for width, _ in printed) <= 680 < max(width for width, _ in before)
     assert {fill for _, fill in printed} - {"none"} == {"rgb(28, 31, 35)"}
     assert len(printed) == len(before) and after == before
+
+
+def test_every_trial_is_reached_by_keys_and_a_typed_bound_that_is_no_number_is_marked(confirmed, tmp_path):
+    script = """
+      const panel = document.querySelector("[data-figure='0']"), seen = new Set();
+      const press = (key) => panel.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+      document.querySelector("[data-role=stopped]").click();
+      while (!panel.data.some((trace) => trace.meta === "stopped" && trace.visible)) await wait();
+      for (let count = 0; count < 60; count += 1) press("ArrowLeft");
+      for (let count = 0; count < 60; count += 1) {
+        seen.add(document.querySelector("#chosen h3").firstChild.textContent.slice(6));
+        press("ArrowRight");
+      }
+      report("seen", [...seen].join(" "));
+      const typed = document.querySelectorAll("#budget input[type=text]")[1];
+      typed.value = "small";
+      typed.dispatchEvent(new Event("input"));
+      report("invalid", typed.ariaInvalid + " " + document.querySelector("#answer .command").textContent);
+    """
+    body, console = drive(page(confirmed), script, tmp_path)
+    assert console == [] and (body["data-seen"], body["data-invalid"]) == (
+        " ".join(
+            str(trial.number)
+            for trial in sorted(
+                [*confirmed.complete, *confirmed.stopped], key=lambda trial: (trial.value("size_mb"), trial.number)
+            )
+        ),
+        f"true python -m search.best {confirmed.folder}",
+    )
 
 
 def test_front_can_be_walked_along_as_pictures(confirmed, tmp_path):
@@ -241,7 +270,7 @@ def test_faint_trials_are_shown_and_hidden_from_the_legend(confirmed, tmp_path):
     layout = figures(confirmed)[0]["layout"]
     full, wide = (axes["yaxis"]["range"][1] for axes in (layout, layout["meta"]["axes"]["stopped"]))
     assert console == []
-    assert body["data-first"] == f"dominated once steps front knee teacher chosen {full:.3f}"
+    assert body["data-first"] == f"dominated once failed steps front knee teacher chosen {full:.3f}"
     assert body["data-turned"] == f"stopped steps front knee teacher chosen {wide:.3f}"
     # A stopped trial can be looked at, and is not offered for export.
     assert body["data-card"].startswith(f"Trial {confirmed.stopped[0].number}stopped early")

@@ -112,6 +112,13 @@ def test_figures_of_other_extractors_are_not_compared(views: StudyViews) -> None
         Validation.of(views, reached(views, [5, 6], by="inception"), images=100_000)
 
 
+@pytest.mark.parametrize("measured", [{}, {"fid": 3}, {"fid": {"value": 3.0}}, []])
+def test_a_damaged_measurement_is_one_message(views: StudyViews, measured: object) -> None:
+    found = [replace(one, record={"measurements": measured, "seconds": 1.0}) for one in reached(views, [5, 6])]
+    with pytest.raises(UserError, match=r"measurements\.json is damaged\. Remove its folder"):
+        Validation.of(views, found, images=100_000)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"points": 1}, "--points must be at least 2, got 1"), ({"images": 0}, "--images must be at least 1, got 0")],

@@ -115,7 +115,9 @@ def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
     size = {"value": 0.5, "stderr": 0, "samples": 1, "by": ""}
     elsewhere = {"value": 41.5, "stderr": 2.0, "samples": 100, "by": "cnn-of-another-machine"}
     (job / "measurements.json").write_text(json.dumps({"measurements": {"size_mb": size, "fid": elsewhere}}))
-    (job / "lineage.json").write_text(json.dumps({"study": "tiny_study", "trial": 17, "seed": 3}))
+    (job / "lineage.json").write_text(
+        json.dumps({"study": "tiny_study", "trial": 17, "seed": 3, "teacher_from": "google/ddpm-cifar10-32"})
+    )
     assert main(job, images=60) == 0
     model, card = files.load(job / "model"), (job / "model" / "model_card.md").read_text()
     record = json.loads((job / "model" / "measurements.json").read_text())
@@ -128,6 +130,7 @@ def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
         "1. `prune: {",
         "| prune mid_block.resnets.0.conv1 | 0.4 |",
         "trial: 17",
+        "the study tiny_study, which loaded it from google/ddpm-cifar10-32",
         model.fingerprint(),
         "`diffusers`: not written. diffusers' UNet2DModel cannot express",
     ):
