@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.export import main as export
+from search.best import main as best
 from search.space import Space
 from search.validate import main as validate
 from trainers.full import main as full
@@ -56,11 +57,15 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_round_trip_keeps_costs_and_quality(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export(study, out=Path("shipped-student"), knee=True) == 0
-    assert "python -m trainers.full shipped-student" in capsys.readouterr().out
-    lineage = json.loads(Path("shipped-student/lineage.json").read_text())
     front = json.loads((study / "front.json").read_text())
-    assert lineage["trial"] == front["knee"] and lineage["data"] and lineage["measured_with"]["torch"]
+    (knee,) = (point for point in front["points"] if point["trial"] == front["knee"])
+    bound = f"size_mb={knee['values']['size_mb'] * 1.001}"
+    assert best(study, maxima=[bound]) == 0
+    said = capsys.readouterr().out
+    (offered,) = (line.removeprefix("Export: ") for line in said.splitlines() if line.startswith("Export: "))
+    fresh_process(*shlex.split(offered.replace("my-student", "shipped-student"))[1:])
+    lineage = json.loads(Path("shipped-student/lineage.json").read_text())
+    assert f"--trial {lineage['trial']} " in offered and lineage["data"] and lineage["measured_with"]["torch"]
     assert lineage["teacher"] == front["teacher"]["values"] and lineage["confirmed"]["fid"]["draws"] == 2
     space = Space.read("shipped-student/recipe.yaml", ["teacher.from=shipped-student/teacher"])
     assert space.knobs == () and space.budget.trials == 1
