@@ -52,15 +52,19 @@ def _divides(layer: Layer, width: int) -> bool:
 
 
 def _with_groups(layer: Layer, survivors: list[int], *, is_zeroed: bool) -> Layer:
-    """Groups that lost all their channels are gone; equal ones are written as their number."""
+    """Groups that lost all their channels are gone; the only one left is written as their number.
+
+    Several stay sizes even where they happen to be equal: whether they are is not known before channels are scored, and
+    what comes next must not depend on it.
+    """
     over = layer.norm_over or (sizes_of(layer) if is_zeroed else ())
     sizes = tuple(size for size in survivors if size)
     counted = tuple(count for count, size in zip(over, survivors, strict=True) if size) if over else ()
     width = sum(sizes)
-    is_plain = len(set(sizes)) == 1 and counted in ((), sizes)
+    is_plain = len(sizes) == 1 and counted in ((), sizes)
     return layer.but(
         inputs=width,
         outputs=width,
-        norm_groups=len(sizes) if is_plain else sizes,
+        norm_groups=1 if is_plain else sizes,
         norm_over=() if is_plain else counted,
     )

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def planned(stage: Prune, spec: ArchSpec) -> ArchSpec:
     """The spec after pruning; which channels go does not matter for its sizes.
 
-    With the ``flexible`` rule the sizes of uneven norm groups are known only once channels are scored; until then they
-    are written as even as they can be.
+    With the ``flexible`` rule the sizes of norm groups are known only once channels are scored; until then they are
+    written as even as they can be.
     """
     _check_prunable(spec)
     groups = coupled_groups(spec)

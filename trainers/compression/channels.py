@@ -42,8 +42,8 @@ class CoupledGroup:
         block: The block of that layer: ``down_0``, ``mid``, ``up_1``, ``time``.
         macro_block: Its macro-block: ``I``, ``D0``, ``M1``, ``U0``, ``O``.
         width: Number of channels.
-        norm_groups: The most equal groups that a norm over these channels has; 1 without a norm, or when they are
-            uneven.
+        norm_groups: The most equal groups that a norm over these channels has; 1 without a norm, or when each of
+            them kept its own channels and so may be uneven.
         heads: Of an attention, when these are its query, key and value widths; else 0.
     """
 

@@ -46,7 +46,8 @@ class Layer:
         bias: Whether there is one.
         positions: How often the kernel is applied in one forward pass of one image: output pixels, tokens, and of a
             transposed convolution input pixels.
-        norm_groups: Of a norm: their number when they are equal, else the size of each (Flexible Group Normalization).
+        norm_groups: Of a norm: their number when they are equal whichever channels went, else the size of each
+            (Flexible Group Normalization).
         norm_over: Of a norm with "zeroed" statistics: the channels that each group counts, removed ones included, as if
             they were there and zero. Empty: those present ("proper").
         bits: Of each stored weight: 32, 16, 8 or 4.
@@ -104,6 +105,14 @@ class Layer:
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass of one image; only convolutions and linear layers have any."""
         return self.weights * self.positions if self.is_product else 0
+
+    @property
+    def equal_norm_groups(self) -> int:
+        """How many groups a norm has, as ``nn.GroupNorm`` counts them; 0 when they are uneven or count what is gone."""
+        if isinstance(self.norm_groups, int):
+            return 0 if self.norm_over else self.norm_groups
+        is_even = len(set(self.norm_groups)) == 1 and self.norm_over in ((), self.norm_groups)
+        return len(self.norm_groups) if is_even else 0
 
     @property
     def is_norm(self) -> bool:

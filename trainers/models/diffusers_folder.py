@@ -56,13 +56,12 @@ def expressible(spec: ArchSpec) -> Unet:
     widths = tuple(
         spec.layers[f"down_blocks.{level}.resnets.0.conv2"].outputs for level in range(len(network.channels))
     )
-    norm = spec.layers["conv_norm_out"].norm_groups
     heads = {attention.query: attention.heads for attention in spec.attentions}
     head_dims = {spec.layers[query].outputs // count for query, count in heads.items() if count > 1}
     candidate = replace(
         network,
         channels=widths,
-        norm_groups=norm if isinstance(norm, int) else network.norm_groups,
+        norm_groups=spec.layers["conv_norm_out"].equal_norm_groups or network.norm_groups,
         head_dim=head_dims.pop() if len(head_dims) == 1 else network.head_dim,
     )
     mistakes = candidate.mistakes()
@@ -84,9 +83,9 @@ def dense(spec: ArchSpec) -> ArchSpec:
 
 
 def _difference(layer: Layer, built: Layer) -> str:
-    if isinstance(layer.norm_groups, tuple):
+    if isinstance(layer.norm_groups, tuple) and not layer.equal_norm_groups:
         return f"has uneven norm groups ({min(layer.norm_groups)} to {max(layer.norm_groups)} channels)"
-    for what in ("inputs", "outputs", "groups", "norm_groups"):
+    for what in ("inputs", "outputs", "groups", "equal_norm_groups"):
         found, wanted = getattr(layer, what), getattr(built, what)
         if found != wanted:
             return f"has {found} {what.replace('_', ' ')} where only {wanted} fit the widths of its block"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -89,20 +90,20 @@ def ratios(kind: str) -> st.SearchStrategy[Any]:
     )
 
 
-def prunings(kind: str) -> st.SearchStrategy[Any]:
+def prunings(kind: str, rules: Sequence[str] = ("paper", "flexible")) -> st.SearchStrategy[Any]:
     few = {"timesteps": 2, "images": 2}
     criteria = ["random", {"magnitude": {"norm": "l1"}}, "magnitude", {"magnitude": {"led_by_norm": True}}]
     gradients = [{name: few} for name in ("taylor", "diff_pruning")]
     return st.fixed_dictionaries(
         {"ratio": ratios(kind), "criterion": st.sampled_from([*criteria, *gradients])},
         optional={
-            "rule": st.sampled_from(["paper", "flexible"]),
+            "rule": st.sampled_from(rules),
             "statistics": st.sampled_from(["proper", "zeroed"]),
             "heads": st.sampled_from(["narrow", "drop"]),
             "round_to": st.sampled_from([1, 2, 4]),
             "greedy": st.booleans(),
         },
-    ).map(lambda options: {"prune": options})
+    ).map(lambda options: {"prune": {"rule": rules[0], **options}})
 
 
 MASKS = st.fixed_dictionaries(
@@ -129,6 +130,11 @@ QUANTIZATIONS = st.fixed_dictionaries(
 def recipes(draw: st.DrawFn) -> tuple[str, list[Any]]:
     """A network and compressions, mostly in an order that is allowed."""
     kind = draw(st.sampled_from(sorted(TINY)))
+    if draw(st.integers(0, 3)) == 0:
+        # Whether the first leaves norm groups even is chance, which the second must not build upon.
+        first, second = draw(prunings(kind, ["flexible"])), draw(prunings(kind, ["paper"]))
+        first["prune"]["ratio"] = draw(st.sampled_from([0.25, 0.5]))
+        return kind, [first, second]
     stages = [prunings(kind), MASKS, prunings(kind), GROUPS, MASKS, QUANTIZATIONS, QUANTIZATIONS]
     chosen = [draw(stage) for stage in stages if draw(st.booleans())]
     return kind, draw(st.permutations(chosen)) if draw(st.integers(0, 4)) == 0 else chosen

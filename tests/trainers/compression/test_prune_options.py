@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 
+from objectives import costs
 from tests.conftest import build
 from trainers.compression.channels import coupled_groups, removal_indices
 from trainers.errors import UserError
@@ -169,6 +170,18 @@ def test_zeroed_statistics_are_those_of_the_sparse_network(run: Run) -> None:
     torch.testing.assert_close(
         model.predict(image_BCHW, timestep_B), sparse.predict(image_BCHW, timestep_B), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5])
+def test_sizes_after_a_second_rule_do_not_depend_on_which_channels_the_first_took(run: Run, ratio: float) -> None:
+    run.teacher = build(
+        Unet(image_size=8, image_channels=1, channels=(8, 16), norm_groups=4, attention=(False, True)), seed=1
+    )
+    stages = [("flexible", ratio), ("paper", 0.3)]
+    recipe = Recipe.parse([{"prune": {"ratio": ratio, "rule": r, "criterion": "magnitude"}} for r, ratio in stages])
+    planned, built = recipe.plan(run.teacher.spec), recipe.run(run).spec
+    assert (costs.parameters(built), costs.macs(built)) == (costs.parameters(planned), costs.macs(planned))
+    assert widths(built) == widths(planned)
 
 
 def test_greedy_scores_what_is_left(run: Run) -> None:

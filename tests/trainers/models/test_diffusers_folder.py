@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from tests.conftest import build
+from trainers.compression._norm_groups import sizes_of
 from trainers.errors import UserError
+from trainers.models.arch_spec import Layer
 from trainers.models.diffusers_folder import save_for_diffusers
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
@@ -81,6 +83,17 @@ def test_diffusers_opens_a_pruned_network_whose_widths_agree(run: Run, tmp_path:
     assert net.config.block_out_channels == [16, 24]
     ours, theirs = answers(model, net)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_groups_that_are_even_by_chance_are_no_obstacle(tmp_path: Path) -> None:
+    def flexible(name: str, layer: Layer) -> Layer:
+        return layer.but(norm_groups=sizes_of(layer)) if layer.is_norm else layer
+
+    model = build(WIDE)
+    model = replace(model, spec=model.spec.map_layers(flexible))
+    save_for_diffusers(model, tmp_path / "out")
+    ours, theirs = answers(model, opened(tmp_path / "out"))
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("bits", [8, 4])
