@@ -14,6 +14,7 @@ from trainers.compression._asked import Loss, Rules, asked_ratios, loss_of
 from trainers.compression._norm_groups import thinned, thinned_evenly
 from trainers.compression.channels import CoupledGroup, Side, coupled_groups, removal_indices
 from trainers.errors import UserError
+from trainers.models import float16
 from trainers.models.arch_spec import ArchSpec, Layer
 from trainers.models.building import assembled
 
@@ -131,7 +132,9 @@ def without(
         else:
             layers[name] = _smaller(layer, inputs, outputs)
     _keep_softmax_scale(groups, kept, state)
-    return spec.with_layers(layers), state
+    spec = spec.with_layers(layers)
+    # Scaled queries need rounding again where they are stored in 16 bits.
+    return spec, float16.rounded(spec, state)
 
 
 def kept_channels(score_C: Tensor, loss: Loss) -> Tensor:

@@ -178,6 +178,19 @@ def test_16_bits_round_every_weight_and_bias(run: Run) -> None:
     assert costs.stored_bytes(model.spec) * 2 == costs.stored_bytes(run.teacher.spec)
 
 
+@pytest.mark.parametrize("greedy", [False, True])
+def test_pruned_weights_in_16_bits_are_rounded_again(run: Run, greedy: bool) -> None:
+    """The queries of a narrower head are scaled."""
+    prune = {"ratio": 0.3, "criterion": "random", "greedy": greedy}
+    model = Recipe.parse([{"quantize": {"bits": 16}}, {"prune": prune}]).run(run)
+    query = model.spec.attentions[0].query
+    assert len(model.survivors[query]) < run.teacher.spec.layers[query].outputs
+    state, metadata = files.packed(model)
+    assert torch.equal(answer(files.unpacked(state, metadata)), answer(model))
+    full = Recipe.parse([{"prune": prune}]).run(run)
+    assert_close(answer(model), answer(full), rtol=0.01, atol=0.01)
+
+
 def test_linear_layers_alone_with_the_rest_in_float16(run: Run) -> None:
     """What two published works call 8-bit and 4-bit models."""
     model = quantized(run, {"bits": 4, "layers": "linear", "rest": 16})
