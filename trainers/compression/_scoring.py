@@ -42,10 +42,10 @@ def group_scores(
 def prepare(run: Run, criterion: Criterion) -> None:
     """Compute what ``criterion`` needs of the teacher at the first pruning; trials then find it in the cache."""
     if isinstance(criterion, GradientCriterion):
+        importance_of(run.teacher, run, criterion.alone())
         if criterion.teacher_share(run):
+            # For a stage that trains before it prunes: its student is no longer the teacher.
             kept_sums(run.teacher, run, criterion)
-        else:
-            importance_of(run.teacher, run, criterion)
 
 
 def _part_scores(
@@ -54,8 +54,9 @@ def _part_scores(
     """``layer:part`` -> score of each channel."""
     gradients: Mapping[str, Tensor] | None = None
     if isinstance(criterion, GradientCriterion):
-        if not criterion.teacher_share(run):
-            return importance_of(model, run, criterion).scores(criterion.threshold)
+        # A student that is the teacher has no second gradient to mix.
+        if not criterion.teacher_share(run) or model.fingerprint() == run.teacher.fingerprint():
+            return importance_of(model, run, criterion.alone()).scores(criterion.threshold)
         gradients = mixed_gradients(model, run, criterion)
     weights, layers = model.net.state_dict(), model.spec.layers
     scores = {}

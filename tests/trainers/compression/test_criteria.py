@@ -309,7 +309,13 @@ def test_one_pass_serves_every_criterion_threshold_and_trial(
             for led in (False, True):
                 options = criterion(timesteps=4, images=20, threshold=threshold, led_by_norm=led)
                 scores_of(run.teacher, replace(run, seed=seed), options)
-    assert len(calls) == 8
+    # Where the student is the teacher, whatever the shares of their gradients are.
+    for threshold in (0.0, 0.3, 0.9):
+        diff_pruning = scores_of(run.teacher, run, DiffPruning(timesteps=4, images=20, threshold=threshold))
+        for gamma in (None, 0.0, 0.6):
+            criterion = Mixed(timesteps=4, images=20, threshold=threshold, gamma=gamma, schedule="fixed")
+            assert torch.equal(scores_of(run.teacher, run, criterion), diff_pruning)
+    assert len(calls) == 8 and not list(tmp_path.glob("gradients-*"))
     scores_of(run.teacher, run, Taylor(timesteps=5, images=20))
     assert len(calls) == 18
 

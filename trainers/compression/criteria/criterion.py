@@ -53,7 +53,7 @@ class GradientCriterion(Criterion):
     """Scores from the loss gradients of several timesteps, summed (Diff-Pruning, Fang et al. 2023, Algorithm 1).
 
     ``score`` depends on weights, the summed gradient and options that a subclass adds, never on those below: one pass
-    over the timesteps then serves every criterion and every threshold.
+    over the timesteps then serves every criterion and every threshold, where there is one gradient (see ``alone``).
 
     Args:
         threshold: Keeps timesteps from 0 upwards while L_t / L_max is above it; 0 keeps all.
@@ -74,6 +74,10 @@ class GradientCriterion(Criterion):
     def teacher_share(self, run: Run) -> float:
         """The share of the teacher's gradient in the gradient that is scored; the rest is the model's own."""
         return 0.0
+
+    def alone(self) -> GradientCriterion:
+        """What this criterion is where there is one gradient only, the model's own."""
+        return self
 
 
 CRITERIA: Registry[Criterion] = Registry("pruning criterion", folders=("trainers.compression.criteria",))

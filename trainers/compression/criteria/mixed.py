@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from trainers.compression.criteria.criterion import CRITERIA, GradientCriterion
+from trainers.compression.criteria.diff_pruning import DiffPruning
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,10 @@ class Mixed(GradientCriterion):
     threshold (thesis on progressive distillation with pruning, Eq. 4.2). Both are losses on the noise, where the thesis
     also tried the reweighted loss of its training. The student must descend from the teacher, through any prunings.
 
+    As long as the student is the teacher, and where gamma is 0, this is ``diff_pruning``, and one pass over the
+    timesteps serves every threshold. Later a threshold that keeps another number of timesteps takes passes of its own,
+    and the cache holds one sum of the teacher's gradients, as large as the teacher, for each such number.
+
     Args:
         threshold: Keeps timesteps from 0 upwards while L_t / L_max is above it; 0 keeps all.
         gamma: Share of the teacher at the first ``prune`` stage. Left out, the thesis': 1 when linear, else 0.8.
@@ -42,6 +47,9 @@ class Mixed(GradientCriterion):
     def score(self, weight_CK: Tensor, gradient_CK: Tensor | None, generator: torch.Generator) -> Tensor:
         assert gradient_CK is not None
         return (weight_CK * gradient_CK).abs().sum(dim=1)
+
+    def alone(self) -> DiffPruning:
+        return DiffPruning(**{field.name: getattr(self, field.name) for field in fields(DiffPruning)})
 
     def teacher_share(self, run: Run) -> float:
         first = self.gamma if self.gamma is not None else 1.0 if self.schedule == "linear" else 0.8
