@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from trainers.compression._masking import with_counted_zeros
 from trainers.errors import UserError
 from trainers.models import float16
 from trainers.models.arch_spec import ArchSpec, Layer
@@ -59,7 +60,8 @@ def grouped(stage: Group, model: DiffusionModel, run: Run) -> DiffusionModel:
         if stage.init == "scratch":
             generator = run.generator("scratch", name)
             state |= {f"{name}.{part}": fresh.to(weight) for part, fresh in _fresh(layer, weight, generator).items()}
-    return model.after(stage, net=assembled(spec, float16.rounded(spec, state)), spec=spec, notes=(note,))
+    state = float16.rounded(spec, state)
+    return model.after(stage, net=assembled(spec, state), spec=with_counted_zeros(spec, state), notes=(note,))
 
 
 def _count(layer: Layer, groups: int | Literal["max"]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,12 @@ def masked(stage: Mask, model: DiffusionModel, run: Run) -> DiffusionModel:
     return model.after(stage, net=assembled(spec, state), spec=spec, notes=(note,))
 
 
+def with_counted_zeros(spec: ArchSpec, state: Mapping[str, Tensor]) -> ArchSpec:
+    """The spec of masked weights of which only a part is left, with the share of zeros there."""
+    masked = {name: layer for name, layer in spec.layers.items() if layer.zeros}
+    return spec.with_layers({name: layer.but(zeros=_share_of_zeros(state, name)) for name, layer in masked.items()})
+
+
 def _layers_in_scope(stage: Mask, spec: ArchSpec) -> list[str]:
     wanted = ("middle", "end") if stage.scope == "global" else (stage.scope,)
     names = [name for name, layer in spec.layers.items() if layer.is_product and spec.network.region_of(name) in wanted]
@@ -85,6 +92,6 @@ def _zero_lowest(tensors: list[Tensor], scores: list[Tensor], ratio: float) -> N
         tensor.masked_fill_(~is_kept.view(tensor.shape).to(tensor.device), 0.0)
 
 
-def _share_of_zeros(state: dict[str, Tensor], name: str) -> float:
+def _share_of_zeros(state: Mapping[str, Tensor], name: str) -> float:
     held = [state[key] for key in (f"{name}.weight", f"{name}.bias") if key in state]
     return sum(int((tensor == 0).sum()) for tensor in held) / sum(tensor.numel() for tensor in held)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainers.compression._asked import Loss, Rules, asked_ratios, loss_of
+from trainers.compression._masking import with_counted_zeros
 from trainers.compression._norm_groups import thinned, thinned_evenly
 from trainers.compression.channels import CoupledGroup, Side, coupled_groups, removal_indices
 from trainers.errors import UserError
@@ -94,7 +95,7 @@ def _without_lowest(
     scores = group_scores(model, run, criterion=stage.criterion, groups=losing)
     kept = {name: kept_channels(score_C, losses[name]) for name, score_C in scores.items()}
     spec, state = without(model.spec, model.net.state_dict(), groups, kept, **_norm_rules(stage))
-    spec = _with_heads(spec, groups, {name: losses[name] for name in kept})
+    spec = with_counted_zeros(_with_heads(spec, groups, {name: losses[name] for name in kept}), state)
     survivors = dict(model.survivors)
     for group in losing:
         before = survivors.get(group.name, range(group.width))

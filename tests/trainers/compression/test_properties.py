@@ -183,6 +183,13 @@ def counted_macs(model: DiffusionModel) -> int:
     return total
 
 
+def shares_of_zeros(model: DiffusionModel) -> dict[str, float]:
+    """Of each convolution and linear layer, the share of its weights and biases that is zero."""
+    products = [name for name, layer in model.spec.layers.items() if layer.is_product]
+    values = {name: nn.utils.parameters_to_vector(model.net.get_submodule(name).parameters()) for name in products}
+    return {name: int((held == 0).sum()) / held.numel() for name, held in values.items()}
+
+
 @SETTINGS
 @given(recipes())
 def test_what_is_planned_is_built_saved_and_loaded_or_refused(made: tuple[str, list[Any]]) -> None:
@@ -202,6 +209,10 @@ def test_what_is_planned_is_built_saved_and_loaded_or_refused(made: tuple[str, l
     )
     assert built + coded == costs.parameters(planned)
     assert counted_macs(model) == costs.macs(planned)
+    if all(layer.bits == 32 for layer in model.spec.layers.values()):
+        assert shares_of_zeros(model) == {
+            name: layer.zeros for name, layer in model.spec.layers.items() if layer.is_product
+        }
     state, metadata = packed(model)
     assert sum(tensor.nbytes for tensor in state.values()) == costs.stored_bytes(planned)
     loaded = unpacked(load(save(state)), metadata)
