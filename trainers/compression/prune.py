@@ -37,7 +37,9 @@ class Prune(Stage):
             patterns, a longer pattern before a shorter one, and a pattern before blocks; what is not named stays whole.
         criterion: Which channels go first.
         rule: ``paper`` removes the same count, floor(ratio * s), from each norm group of s channels, as Diff-Pruning
-            does; ``flexible`` ranks freely, and norm groups become uneven (Flexible Group Normalization).
+            does. A norm over concatenated widths keeps as many equal groups, so some of its channels fall into another
+            group than before. ``flexible`` ranks freely, every channel stays in its norm group, and groups become
+            uneven (Flexible Group Normalization).
         statistics: Of uneven norm groups: ``proper`` over the channels that are left, or ``zeroed`` as if those removed
             were there and zero.
         heads: ``narrow`` takes the same count of channels from each attention head, ``drop`` takes whole heads.
