@@ -21,6 +21,8 @@ Width = Annotated[int, Field(ge=1, le=8_192)]
 Layers = Annotated[int, Field(ge=1, le=64)]
 _Side = Annotated[int, Field(ge=1, le=8_192)]
 MOST_LEVELS = 12
+MOST_BLOCKS = 64
+"""Residual layers on the way in; the deepest published networks have 32 (NCSN++ deep, Imagen's efficient U-Net)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,16 @@ def halving_mistakes(image_size: int | None, resolutions: int) -> list[str]:
     return [
         f"channels has {resolutions} resolutions, but {image_size} pixels cannot be halved {halvings} times. "
         "Use fewer resolutions or another image_size."
+    ]
+
+
+def depth_mistakes(layers: int, resolutions: int) -> list[str]:
+    """Whether so many layers at so many resolutions are more than any network has; empty when they are not."""
+    if layers * resolutions <= MOST_BLOCKS:
+        return []
+    return [
+        f"layers: {layers} at {resolutions} resolutions are {layers * resolutions} residual layers on the way in, "
+        f"which may be {MOST_BLOCKS} at most. Use fewer layers or resolutions."
     ]
 
 

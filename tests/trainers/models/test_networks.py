@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.conftest import build
+from tests.fuzz.watch import at_most
 from trainers.compression._asked import Rules, loss_of
 from trainers.compression._norm_groups import thinned
 from trainers.compression._pruning import kept_channels, without
 from trainers.compression.channels import coupled_groups, removal_indices
+from trainers.errors import UserError
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
@@ -28,7 +30,16 @@ from trainers.models.networks.unet import Unet
 from trainers.models.tracing import spec_of
 from trainers.recipe import Recipe
 from trainers.run import Run
+from trainers.teacher import Teacher
 
+DEEP = {
+    "NCSN++ deep": Unet(image_size=32, image_channels=3, channels=(128, 256, 256, 256), layers=8),
+    "Imagen, 256 pixels": Unet(image_size=256, image_channels=3, channels=(128, 256, 512, 1024, 1024), layers=8),
+    "ADM, 512 pixels": Unet(
+        image_size=512, image_channels=3, channels=(128, 128, 256, 256, 512, 512, 1024), layers=2, norm_groups=32
+    ),
+    "Stable Diffusion": LatentUnet(image_size=64, image_channels=4, channels=(320, 640, 1280, 1280), heads=8),
+}
 MNIST = Ncsn(image_size=28, image_channels=1)
 GUIDED = GuidedUnet(image_size=32, image_channels=3, classes=10)
 IMAGENET = LatentUnet(image_size=64, image_channels=3, channels=(192, 384, 576, 960))
@@ -547,3 +558,17 @@ def test_whole_heads_can_go(name: str, run: Run) -> None:
     assert set(TINY[name].attentions(model.net).values()) == {1}
     assert {attention.heads for attention in run.teacher.spec.attentions} == {2}
     assert torch.isfinite(model.predict(*inputs_for(TINY[name]), labels_of(TINY[name]))).all()
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_the_deepest_published_networks_are_allowed(name: str) -> None:
+    assert DEEP[name].mistakes() == []
+
+
+@pytest.mark.parametrize("kind", [Unet, LatentUnet])
+def test_networks_deeper_than_any_are_refused_before_they_are_built(kind: type[Unet | LatentUnet]) -> None:
+    network = kind(image_size=2048, image_channels=3, channels=(64,) * 8, attention=(True,) * 8, layers=64)
+    expected = "layers: 64 at 8 resolutions are 512 residual layers on the way in, which may be 64 at most"
+    with at_most(5), pytest.raises(UserError, match=expected):
+        Teacher(network=network).planned_spec(image_size=2048, image_channels=3)
+    assert replace(network, layers=8).mistakes() == []

@@ -16,6 +16,7 @@ from trainers.models.network import (
     Network,
     Region,
     Width,
+    depth_mistakes,
     halving_mistakes,
     preferred_norm_groups,
     region_at,
@@ -49,8 +50,8 @@ class Unet(Network):
     head_dim: Width | None = None
     downsample_padding: Literal[0, 1] = 0
     flip_sin_to_cos: bool = False
-    freq_shift: Annotated[int, Field(ge=0)] = 1
-    norm_eps: Annotated[float, Field(gt=0)] = 1e-6
+    freq_shift: Annotated[int, Field(ge=0, le=8_192)] = 1
+    norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-6
 
     def mistakes(self) -> list[str]:
         found = []
@@ -67,7 +68,8 @@ class Unet(Network):
             )
         if self.head_dim and any(width % self.head_dim for width in self.channels):
             found.append(f"head_dim: {self.head_dim} does not divide all of channels {list(self.channels)}.")
-        return found + halving_mistakes(self.image_size, len(self.channels))
+        depth = depth_mistakes(self.layers, len(self.channels))
+        return found + depth + halving_mistakes(self.image_size, len(self.channels))
 
     def build(self) -> nn.Module:
         from diffusers.models.unets.unet_2d import UNet2DModel
