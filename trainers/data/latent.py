@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt
 
 from trainers.data.dataset import DATA, Dataset, Images, Latents
 from trainers.errors import UserError
@@ -29,9 +29,9 @@ class SmallAutoencoder:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    channels: PositiveInt = 4
+    channels: Annotated[int, Field(ge=1, le=1024)] = 4
     downsample: Literal[2, 4, 8, 16] = 2
-    width: PositiveInt = 16
+    width: Annotated[int, Field(ge=1, le=1024)] = 16
     images: PositiveInt = 100_000
 
 

@@ -4,14 +4,47 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from trainers.errors import UserError
+from trainers.models._strict import check_types
 from trainers.models.diffusion import Diffusion
-from trainers.models.network import NETWORKS
+from trainers.models.network import MOST_LEVELS, NETWORKS
 from trainers.models.networks.unet import Unet
+
+_Levels = Field(min_length=1, max_length=MOST_LEVELS)
+
+
+class _Unet(TypedDict, total=False):
+    """Those options of UNet2DModel that are computed with; where one is left out, diffusers' default holds."""
+
+    sample_size: int | Annotated[tuple[int, ...], Field(min_length=1, max_length=2)] | None
+    in_channels: int
+    block_out_channels: Annotated[tuple[int, ...], _Levels]
+    down_block_types: Annotated[tuple[str, ...], _Levels]
+    up_block_types: Annotated[tuple[str, ...], _Levels]
+    layers_per_block: int
+    norm_num_groups: int | None
+    attention_head_dim: int | None
+    num_class_embeds: int | None
+    downsample_padding: int
+    flip_sin_to_cos: bool
+    freq_shift: int
+    norm_eps: float
+
+
+class _Schedule(TypedDict, total=False):
+    """The same of a scheduler."""
+
+    num_train_timesteps: int
+    beta_start: float
+    beta_end: float
+    beta_schedule: str
+    prediction_type: str
+
 
 #: Options of UNet2DModel that our network has fixed, with the values that mean the same.
 _FIXED: Mapping[str, tuple[Any, ...]] = {
@@ -62,6 +95,7 @@ def network_of(config: Mapping[str, Any], place: str) -> Unet:
         UserError: naming the option that our network does not have, and its value.
     """
     _check(place, "_class_name", config.get("_class_name"), ("UNet2DModel",))
+    _check_types(_Unet, config, place)
     written = _with_defaults(config, place)
     for option, allowed in _FIXED.items():
         _check(place, option, written[option], allowed)
@@ -81,8 +115,7 @@ def network_of(config: Mapping[str, Any], place: str) -> Unet:
     try:
         network = NETWORKS.parse({"unet": options})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{place}: {first['loc'][-1]}: {first['msg']}, got {first['input']!r}. {_ANOTHER}") from None
+        raise _refused(error, place) from None
     assert isinstance(network, Unet)
     mistakes = network.mistakes()
     if mistakes:
@@ -97,6 +130,7 @@ def diffusion_of(config: Mapping[str, Any], place: str) -> Diffusion:
         UserError: naming the option that is not among ours, such as a schedule that is not linear, and its value.
     """
     _check(place, "_class_name", config.get("_class_name"), _SCHEDULERS)
+    _check_types(_Schedule, config, place)
     for option, allowed in _FIXED_SCHEDULE.items():
         _check(place, option, config.get(option, allowed[0]), allowed)
     standard = Diffusion()
@@ -111,8 +145,7 @@ def diffusion_of(config: Mapping[str, Any], place: str) -> Diffusion:
             }
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{place}: {first['loc'][-1]}: {first['msg']}, got {first['input']!r}. {_ANOTHER}") from None
+        raise _refused(error, place) from None
 
 
 def check_pipeline(index: Mapping[str, Any], place: str) -> None:
@@ -121,15 +154,28 @@ def check_pipeline(index: Mapping[str, Any], place: str) -> None:
     others = [name for name in index if not name.startswith("_") and name not in known]
     if others:
         raise UserError(
-            f"{place}: a {index.get('_class_name')} also has {', '.join(others)}; only a unet and a scheduler are "
-            f"understood. {_ANOTHER}"
+            f"{place}: a {index.get('_class_name')!s:.100} also has {', '.join(others)[:500]}; only a unet and a "
+            f"scheduler are understood. {_ANOTHER}"
         )
+
+
+def _check_types(kind: Any, config: Mapping[str, Any], place: str) -> None:
+    try:
+        check_types(kind, config)
+    except ValueError as error:
+        raise UserError(f"{place}: {error}. {_ANOTHER}") from None
+
+
+def _refused(error: ValidationError, place: str) -> UserError:
+    first = error.errors()[0]
+    names = [part for part in first["loc"] if isinstance(part, str)]
+    return UserError(f"{place}: {(names or ['it'])[-1]}: {first['msg']}, got {first['input']!r:.100}. {_ANOTHER}")
 
 
 def _check(place: str, option: str, found: Any, allowed: tuple[Any, ...]) -> None:
     if found not in allowed:
         words = " or ".join(repr(value) for value in dict.fromkeys(allowed))
-        raise UserError(f"{place}: {option} is {found!r}, only {words} is supported. {_ANOTHER}")
+        raise UserError(f"{place}: {option} is {found!r:.100}, only {words} is supported. {_ANOTHER}")
 
 
 def _with_defaults(config: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -142,17 +188,17 @@ def _with_defaults(config: Mapping[str, Any], place: str) -> dict[str, Any]:
     if unknown:
         # diffusers would ignore them, and a model saved by a newer version would silently give other images.
         raise UserError(
-            f"{place}: {unknown[0]} (= {config[unknown[0]]!r}) is no option of the installed diffusers' UNet2DModel. "
-            f"Install a newer diffusers. {_ANOTHER}"
+            f"{place}: {unknown[0]} (= {config[unknown[0]]!r:.100}) is no option of the installed diffusers' "
+            f"UNet2DModel. Install a newer diffusers. {_ANOTHER}"
         )
     return defaults | {name: value for name, value in config.items() if name in defaults}
 
 
-def _image_size(sample_size: Any, place: str) -> int | None:
-    if isinstance(sample_size, list | tuple):
+def _image_size(sample_size: list[int] | int | None, place: str) -> int | None:
+    if isinstance(sample_size, list):
         if len(set(sample_size)) != 1:
             raise UserError(f"{place}: sample_size is {list(sample_size)}, only squares are supported. {_ANOTHER}")
-        return int(sample_size[0])
+        return sample_size[0]
     return sample_size
 
 

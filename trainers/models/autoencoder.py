@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from trainers.atomic import write_atomically
 from trainers.data.pixels import from_uint8
@@ -28,17 +30,48 @@ from trainers.models._pretrained import (
     options_in,
     pretrained,
 )
+from trainers.models._strict import check_types
+from trainers.models.network import MOST_BLOCKS, MOST_LEVELS, Layers
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, VQModel
 
 FILE = "autoencoder.safetensors"
-_MOST_LAYERS, _MOST_WIDTH = 64, 2**20
 _FORMAT = "slimfront-autoencoder-1"
 _KINDS = ("AutoencoderKL", "VQModel")
+_LONGEST_REASON = 400
 _CONFIGS = ("vqvae/config.json", "vae/config.json", "config.json")
 #: A forward pass holds some hundred values per pixel.
 _PIXELS_AT_ONCE = 2**20
+
+# Far beyond any autoencoder for images: diffusers would build whatever is asked for, for hours or until memory is full.
+_Width = Annotated[int, Field(ge=1, le=2**14)]
+_Rows = Annotated[int, Field(ge=1, le=2**20)]
+_Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+_Positive = Annotated[float, Field(ge=1e-6, le=1e6)]
+_Levels = Field(min_length=1, max_length=MOST_LEVELS)
+
+
+class _Options(TypedDict, total=False):
+    """Of AutoencoderKL and VQModel; where one is left out, diffusers' default holds."""
+
+    in_channels: _Width
+    out_channels: _Width
+    down_block_types: Annotated[tuple[str, ...], _Levels]
+    up_block_types: Annotated[tuple[str, ...], _Levels]
+    block_out_channels: Annotated[tuple[_Width, ...], _Levels]
+    layers_per_block: Layers
+    act_fn: str
+    latent_channels: _Width
+    norm_num_groups: _Width
+    sample_size: _Rows | tuple[_Rows, _Rows]
+    num_vq_embeddings: _Rows
+    vq_embed_dim: _Width | None
+    norm_type: str
+    scaling_factor: _Positive
+    shift_factor: _Number | None
+    latents_mean: tuple[_Number, ...] | None
+    latents_std: tuple[_Positive, ...] | None
 
 
 @dataclass(frozen=True)
@@ -156,20 +189,43 @@ def untrained(kind: str, options: Mapping[str, Any]) -> AutoencoderKL | VQModel:
     Raises:
         ValueError: when there is no such net.
     """
+    from trainers.models.files import UNFIT
+
     if kind not in _KINDS:
-        raise ValueError(f"it is a {kind}, but only {' and '.join(_KINDS)} are known")
-    for name, value in options.items():
-        parts = value if isinstance(value, list | tuple) else [value]
-        most = _MOST_LAYERS if name == "layers_per_block" else _MOST_WIDTH
-        # diffusers would build whatever is asked for, for hours or until the memory is full.
-        if len(parts) > _MOST_LAYERS or any(isinstance(part, int) and abs(part) > most for part in parts):
-            raise ValueError(f"its {name} is larger than that of any autoencoder for images")
+        raise ValueError(f"it is a {kind:.100}, but only {' and '.join(_KINDS)} are known")
+    check_types(_Options, options)
+    if len(options.get("block_out_channels", ())) * options.get("layers_per_block", 1) > MOST_BLOCKS:
+        raise ValueError(f"it has more than {MOST_BLOCKS} blocks, which no autoencoder for images has")
     try:
         net: AutoencoderKL | VQModel = _class(kind)(**options)
-    except (TypeError, NotImplementedError) as error:
+    except UNFIT as error:
         # diffusers' loaders would ignore an option of a newer version, and give other latents without a word.
-        raise ValueError(f"the installed diffusers cannot build this {kind} ({error})") from None
+        raise ValueError(f"the installed diffusers cannot build this {kind} ({error})"[:_LONGEST_REASON]) from None
     return net
+
+
+def _check_shapes(autoencoder: Autoencoder) -> None:
+    """Images become latents of the size and channels that the options promise, and images again.
+
+    Args:
+        autoencoder: On the meta device.
+
+    Raises:
+        ValueError: when they do not.
+    """
+    from trainers.models.files import UNFIT
+
+    side = 4  # of a latent
+    image_NCHW = torch.zeros(1, autoencoder.image_channels, *[side * autoencoder.factor] * 2, device="meta")
+    try:
+        shift_C, scale_C = autoencoder._scaling(image_NCHW.device)
+        with torch.no_grad():
+            latent_NCHW = (_latent(autoencoder.net, image_NCHW) - shift_C) * scale_C
+            shapes = latent_NCHW.shape, autoencoder.net.decode(latent_NCHW).sample.shape
+    except UNFIT as error:
+        raise ValueError(f"it cannot be applied to images ({error})"[:_LONGEST_REASON]) from None
+    if shapes != ((1, autoencoder.channels, side, side), image_NCHW.shape):
+        raise ValueError(f"it makes latents {tuple(shapes[0])} of images {tuple(image_NCHW.shape)}, not as it says")
 
 
 def assembled(kind: str, options: Mapping[str, Any], state: Mapping[str, Tensor]) -> Autoencoder:
@@ -181,6 +237,7 @@ def assembled(kind: str, options: Mapping[str, Any], state: Mapping[str, Tensor]
     # Fresh weights would take from the global random stream.
     with torch.device("meta"):
         net = untrained(kind, options)
+        _check_shapes(Autoencoder(net))
     net.load_state_dict(state, assign=True)
     return Autoencoder(net.eval().requires_grad_(False))
 
@@ -200,7 +257,9 @@ def published(source: str) -> Autoencoder:
         return Autoencoder.load(ours)
     config = _config_file(source, with_weights=True)
     check_weights(config.parent)
-    net = pretrained(type(_planned(config)), config.parent)
+    plan = _planned(config)
+    parameters = sum(parameter.numel() for parameter in plan.parameters())
+    net = pretrained(type(plan), config.parent, parameters=parameters)
     return Autoencoder(net.eval().requires_grad_(False))
 
 
@@ -270,9 +329,11 @@ def _planned(config: Path) -> AutoencoderKL | VQModel:
     options = options_in(config)
     try:
         with torch.device("meta"):
-            return untrained(str(options.get("_class_name")), _named_options(options))
+            net = untrained(str(options.get("_class_name")), _named_options(options)).eval()
+            _check_shapes(Autoencoder(net))
     except ValueError as error:
         raise UserError(f"{config}: {error}. Choose another autoencoder.") from None
+    return net
 
 
 def _named_options(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,10 @@ from trainers.visible import all_visible
 FILE = "model.safetensors"
 _FORMAT = "slimfront-1"
 #: What the builders of networks raise for descriptions that only a damaged file, or a stranger's, holds.
-UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError, OSError)
+UNFIT = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
+    *(RuntimeError, OSError, MemoryError),
+)
 _LONGEST_REASON = 400
 
 
@@ -91,6 +94,7 @@ def unpacked(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Diffus
     log, notes = (_json_list(metadata, key) for key in ("log", "notes"))
     if not all(isinstance(note, dict) and note.keys() >= {"what", "asked", "achieved"} for note in notes):
         raise ValueError("its notes do not say what was asked and what was achieved")
+    _check_widths(spec, state)
     net = assembled(spec, _in_float32(spec, linear4bit.read(spec, state)))
     _check_types(net)
     return DiffusionModel(
@@ -109,6 +113,14 @@ def _in_float32(spec: ArchSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor
             raise ValueError(f"{name} is {state[name].dtype}, expected float16")
         restored[name] = state[name].float()
     return restored
+
+
+def _check_widths(spec: ArchSpec, state: Mapping[str, Tensor]) -> None:
+    """Every layer has a number for each output at least: one that is wider is not built first, and then refused."""
+    held = 2 * sum(tensor.numel() for tensor in state.values())  # two weights of 4 bits are one number
+    for name, layer in spec.layers.items():
+        if layer.outputs > held:
+            raise ValueError(f"its {name} has {layer.outputs} outputs, and the file holds {held} weights at most")
 
 
 def _check_types(net: nn.Module) -> None:

@@ -72,6 +72,10 @@ def group_norm(
 ) -> nn.GroupNorm | FlexibleGroupNorm:
     """``nn.GroupNorm`` when the groups are equal and nothing else is counted, else ``FlexibleGroupNorm``."""
     if isinstance(groups, int):
+        if channels % groups == 0 and not over:
+            return nn.GroupNorm(groups, channels, eps=eps)
+        if groups > channels or (over and len(over) != groups):
+            raise ValueError(f"{groups} groups do not fit {channels} channels. Count them again.")
         groups = (channels // groups,) * groups
     if sum(groups) != channels:
         raise ValueError(

@@ -60,7 +60,7 @@ def load_published(source: str, *, sampling_steps: int) -> DiffusionModel:
     folder = _diffusers_folder(source, with_weights=True)
     spec = _spec(folder, sampling_steps, source)
     try:
-        return DiffusionModel(net=assembled(spec, _weights(folder)), spec=spec)
+        return DiffusionModel(net=assembled(spec, _weights(folder, spec)), spec=spec)
     except ValueError as error:
         raise UserError(f"{source}: {error}. Fetch or save the model again.") from None
 
@@ -175,8 +175,9 @@ def _sampled(spec: ArchSpec, sampling_steps: int, source: str) -> ArchSpec:
     return spec.with_sampling_steps(sampling_steps)
 
 
-def _weights(folder: _DiffusersFolder) -> dict[str, Tensor]:
+def _weights(folder: _DiffusersFolder, spec: ArchSpec) -> dict[str, Tensor]:
     from diffusers.models.unets.unet_2d import UNet2DModel
 
-    weights: dict[str, Tensor] = pretrained(UNet2DModel, folder.config.parent).state_dict()
+    parameters = sum(layer.parameters for layer in spec.layers.values())
+    weights: dict[str, Tensor] = pretrained(UNet2DModel, folder.config.parent, parameters=parameters).state_dict()
     return weights

@@ -114,6 +114,16 @@ def test_plan_needs_no_weights(tmp_path: Path) -> None:
         ({"_class_name": "AutoencoderTiny"}, "it is a AutoencoderTiny, but only AutoencoderKL and VQModel"),
         ({"colour_space": "oklab"}, "cannot build this AutoencoderKL.*colour_space"),
         ({"down_block_types": ["NoSuchBlock"] * 3}, "NoSuchBlock"),
+        ({"block_out_channels": []}, "block_out_channels: .* at least 1 item"),
+        ({"block_out_channels": [0, 4, 4]}, "block_out_channels: "),
+        ({"block_out_channels": None}, "block_out_channels: .*, got None"),
+        ({"norm_num_groups": 0}, "norm_num_groups: .*, got 0"),
+        ({"latent_channels": -4}, "latent_channels: .*, got -4"),
+        ({"layers_per_block": 64}, "more than 64 blocks"),
+        ({"act_fn": []}, "act_fn: .* string"),
+        ({"scaling_factor": 0}, "scaling_factor: "),
+        ({"latents_mean": [0.0, 1.0]}, "cannot be applied to images"),
+        ({"out_channels": 1}, r"makes latents \(1, 4, 4, 4\) of images"),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(tmp_path: Path, change: dict, words: str) -> None:

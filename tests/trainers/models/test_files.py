@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -126,6 +127,36 @@ def test_a_float32_tensor_in_place_of_a_float16_one_is_refused(run: Run) -> None
 def test_a_spec_survives_its_json(run: Run) -> None:
     spec = Recipe.parse(COMPRESSED).run(run).spec
     assert ArchSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"inputs": 2**32, "outputs": 2**32, "norm_groups": 2**32}, "has 4294967296 outputs, and the file holds"),
+        ({"norm_groups": 2**32}, "4294967296 groups do not fit 8 channels"),
+        ({"norm_groups": 2**32, "norm_over": [9]}, "4294967296 groups do not fit 8 channels"),
+        ({"norm_groups": 0}, "zero"),
+    ],
+)
+def test_norm_of_more_channels_than_memory_is_refused(
+    run: Run, tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    state, metadata = files.packed(run.teacher)
+    spec = json.loads(metadata["spec"])
+    spec["layers"]["down_blocks.0.resnets.0.norm1"] |= change
+    (tmp_path / files.FILE).write_bytes(to_bytes(state, metadata={**metadata, "spec": json.dumps(spec)}))
+    with pytest.raises(UserError, match=words):
+        files.load(tmp_path)
+
+
+def test_memory_that_is_not_there_is_one_clear_error(run: Run, tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    files.save(run.teacher, tmp_path)
+    monkeypatch.setattr(files, "assembled", full)
+    with pytest.raises(UserError, match="is not a Slimfront model: MemoryError"):
+        files.load(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "not safetensors", "other metadata", "absent"])

@@ -11,6 +11,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
+from tests.fuzz.watch import at_most
 from trainers.data.digits import Digits
 from trainers.errors import UserError
 from trainers.models import files
@@ -273,12 +274,70 @@ def test_weights_that_do_not_fit_are_refused(
         load_published(str(tmp_path), sampling_steps=10)
 
 
-def test_damaged_weights_are_a_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [1000, -1])
+def test_damaged_weights_are_a_message(tmp_path: Path, kept: int) -> None:
     saved(tmp_path)
     file = tmp_path / "diffusion_pytorch_model.safetensors"
-    file.write_bytes(file.read_bytes()[:1000])
+    file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(UserError, match="cannot be loaded"):
         load_published(str(tmp_path), sampling_steps=10)
+
+
+@pytest.mark.parametrize("option", ["sample_size", "block_out_channels", "down_block_types", "up_block_types"])
+@pytest.mark.parametrize("value", ["x", 3.5, {}, [], [[8]], ["x"], [None], [10**400], -1, 0, True, [0] * 50])
+def test_options_of_another_type_are_a_message(tmp_path: Path, option: str, value: Any) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMALL | {"_class_name": "UNet2DModel", option: value}))
+    with pytest.raises(UserError, match=rf"config\.json: (image_size|channels|{option})") as raised:
+        published_network(str(tmp_path))
+    assert len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": ' + "[" * 200_000 + "]" * 200_000 + "}", "recursion"),
+        ('{"a": ' + "9" * 5_000 + "}", "cannot be read"),
+        (" " * (5 * 2**20), "larger than 4,194,304 bytes"),
+        ("[]", "holds a list, not options"),
+        ("", "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("name", ["config.json", "scheduler_config.json", "model_index.json"])
+def test_files_that_hold_no_options_are_a_message(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMALL | {"_class_name": "UNet2DModel"}))
+    (tmp_path / name).write_text(text)
+    with at_most(10), pytest.raises(UserError, match=rf"{name}.*{words}"):
+        published_spec(str(tmp_path), sampling_steps=10)
+
+
+@pytest.mark.parametrize("name", ["config.json", "scheduler_config.json", "diffusion_pytorch_model.safetensors"])
+def test_files_outside_of_the_folder_are_not_opened(tmp_path: Path, name: str) -> None:
+    saved(tmp_path / "model")
+    DDPMScheduler().save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / name).rename(tmp_path / "private")
+    (tmp_path / "model" / name).symlink_to(tmp_path / "private")
+    with pytest.raises(UserError, match=rf"{name} leads out of .*model"):
+        load_published(str(tmp_path / "model"), sampling_steps=10)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [{}, {"weight_map": [1]}, {"weight_map": {}}, {"weight_map": {"a": 3}}, {"weight_map": {"a": "../weights"}}],
+)
+def test_list_of_weights_that_names_none_is_a_message(tmp_path: Path, index: dict[str, Any]) -> None:
+    saved(tmp_path / "model")
+    (tmp_path / "model" / "diffusion_pytorch_model.safetensors").rename(tmp_path / "weights")
+    (tmp_path / "model" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"index\.json does not say in which files of .*model the weights are"):
+        load_published(str(tmp_path / "model"), sampling_steps=10)
+
+
+def test_weights_in_several_files_are_read(tmp_path: Path) -> None:
+    net = saved(tmp_path)
+    (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
+    net.save_pretrained(tmp_path, max_shard_size="50KB")
+    assert len(list(tmp_path.glob("*-of-*.safetensors"))) > 1
+    assert_same_outputs(load_published(str(tmp_path), sampling_steps=10), net)
 
 
 def test_more_sampling_steps_than_timesteps_are_refused(tmp_path: Path) -> None:
