@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search._study_folder import FRONT_FILE, TRIALS_FILE, damaged, leads_out
@@ -17,11 +17,17 @@ from trainers.visible import all_visible
 if TYPE_CHECKING:
     from search.views import FrontView
 
-_MOST_BYTES = {FRONT_FILE: 64 * 2**20, TRIALS_FILE: 512 * 2**20}
-"""Ten thousand trials are 20 MB."""
-# An escape in JSON, or the UTF-8 of a hidden character: only then is it worth reading twice.
+_MOST_BYTES = {FRONT_FILE: 16 * 2**20, TRIALS_FILE: 512 * 2**20}
+"""Of a hundred thousand trials with 3 to 5 kB each, as of the next three numbers: read in less than ten seconds."""
+_MOST_TRIALS = 200_000
+_MOST_PARTS = 6_000_000
+_MOST_COMMAS = 16_000_000
+_MOST_LINE_BYTES = 2**20
+_MOST_HIDING_BYTES = 32 * 2**20
+# The escape in JSON of a hidden character, or its UTF-8: only then is it worth reading twice.
 _MAY_HIDE = re.compile(
-    rb"\\[ubfr]|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf|\xef\xbf[\xb9-\xbb]|\x7f"
+    rb"\\[bfr]|\\u(?:00[0189]|007[fF]|202[89a-eA-E]|206[6-9]|[fF][eE][fF]{2}|[fF]{3}[9aAbB]|[dD][89a-fA-F])"
+    rb"|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf|\xef\xbf[\xb9-\xbb]|\x7f"
 )
 
 
@@ -34,19 +40,40 @@ def content_of(folder: Path, file: str) -> bytes:
     content = bytes_inside(folder, file, most=_MOST_BYTES[file])
     if content is None:
         raise UserError(damaged(folder, file, "it cannot be read"))
+    if file == TRIALS_FILE and (fault := _fault_of_lines(content)):
+        raise UserError(damaged(folder, file, fault))
     if not _MAY_HIDE.search(content):
         return content
     lines = content.splitlines() if file == TRIALS_FILE else [content]
+    hiding = [bool(_MAY_HIDE.search(line)) for line in lines]
+    if sum(len(line) for line, hides in zip(lines, hiding, strict=True) if hides) > _MOST_HIDING_BYTES:
+        raise UserError(damaged(folder, file, f"{sum(hiding):,} of its trials have hidden characters in their texts"))
     try:
-        return b"\n".join(json.dumps(all_visible(json.loads(line))).encode() for line in lines if line.strip())
+        return b"\n".join(_visible(line) if hides else line for line, hides in zip(lines, hiding, strict=True))
     except (ValueError, RecursionError) as error:
         raise UserError(damaged(folder, file, str(error))) from None
 
 
+def _fault_of_lines(content: bytes) -> str | None:
+    """What no study writes, and would take minutes and all memory to read."""
+    lines = content.splitlines() if content.count(b"\n") <= _MOST_TRIALS else None
+    if lines is None or len(lines) > _MOST_TRIALS:
+        return f"it has more than {_MOST_TRIALS:,} lines, one for each trial"
+    if (longest := max(map(len, lines), default=0)) > _MOST_LINE_BYTES:
+        return f"one of its lines has {longest:,} bytes, and may have {_MOST_LINE_BYTES:,}"
+    if content.count(b"{") + content.count(b"[") > _MOST_PARTS or content.count(b",") > _MOST_COMMAS:
+        return "it has far more in it than the trials of any study"
+    return None
+
+
+def _visible(line: bytes) -> bytes:
+    return json.dumps(all_visible(json.loads(line))).encode()
+
+
 def check_inside(folder: Path, path: str) -> None:
     """A trial's path, as a view writes it, does not lead out of the study."""
-    parts = PurePosixPath(path)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
+    # Not by pathlib, which takes as long as all else that is done with a trial here.
+    if path.startswith("/") or ".." in path.split("/") or "\\" in path or "\0" in path:
         raise UserError(leads_out(folder, path))
 
 

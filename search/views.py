@@ -5,14 +5,18 @@ They are written by the running study and only read here; ``study.db`` is the tr
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
 from search._study_folder import FRONT_FILE, RUNS, TRIALS_FILE, damaged, is_study, no_study
 from search._view_content import check_front, check_inside, check_record, content_of
@@ -34,8 +38,33 @@ def _not_negative(error: float) -> float:
     return error
 
 
+def _of_finite_numbers(found: Any) -> Any:
+    """JSON writes whole numbers of any length, which nothing can be computed with, and 1e999."""
+    for value in found.values() if isinstance(found, dict) else found if isinstance(found, list) else (found,):
+        if isinstance(value, dict | list):
+            if value:
+                _of_finite_numbers(value)
+        elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+            raise ValueError("a finite number was expected")
+    return found
+
+
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 StandardError = Annotated[float, AfterValidator(_not_negative)]
+_Whole = Annotated[int, Field(ge=-(10**15), le=10**15)]
+if TYPE_CHECKING:
+    _Plain = Any
+else:
+    # All but the last are what nearly all values are, and are told without a call of Python.
+    _Plain = Annotated[
+        Annotated[str, Strict()]
+        | Annotated[int, Strict(), Field(ge=-(10**15), le=10**15)]
+        | Annotated[float, Strict(), Field(gt=-1e15, lt=1e15)]
+        | Annotated[bool, Strict()]
+        | Annotated[Any, AfterValidator(_of_finite_numbers)]
+        | None,
+        Field(union_mode="left_to_right"),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +88,13 @@ class PointView:
         tied: Trials that do the same for no more, as far as this sample count can tell.
     """
 
-    trial: int
+    trial: _Whole
     values: dict[str, float]
     stderr: dict[str, StandardError | None] = field(default_factory=dict)
     confirmed: bool = False
     first: dict[str, float | None] = field(default_factory=dict)
-    tied: list[int] = field(default_factory=list)
-    candidate: dict[str, Any] = field(default_factory=dict)
+    tied: list[_Whole] = field(default_factory=list)
+    candidate: dict[str, _Plain] = field(default_factory=dict)
     path: str = ""
 
     @property
@@ -116,13 +145,13 @@ class FrontView:
     teacher: TeacherView | None = None
     references: list[Reference] = field(default_factory=list)
     points: list[PointView] = field(default_factory=list)
-    knee: int | None = None
+    knee: _Whole | None = None
     elsewhere: list[Stranger] = field(default_factory=list)
     winners_curse: float | None = None
     rank_fidelity: list[RungFidelity] = field(default_factory=list)
     finished: bool = False
-    budget_trials: int | None = None
-    budget_images: int | None = None
+    budget_trials: _Whole | None = None
+    budget_images: _Whole | None = None
     seconds: float | None = None
 
 
@@ -131,8 +160,8 @@ class Shortfall:
     """A request that was met only in part."""
 
     what: str
-    asked: Any = None
-    achieved: Any = None
+    asked: _Plain = None
+    achieved: _Plain = None
     note: str = ""
 
 
@@ -142,14 +171,14 @@ class Confirmation:
 
     value: float
     stderr: StandardError | None = None
-    draws: int | None = None
+    draws: _Whole | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reached:
     """What a trial measured at a rung."""
 
-    images: int
+    images: _Whole
     values: dict[str, float | None] = field(default_factory=dict)
 
 
@@ -164,23 +193,23 @@ class TrialView:
         confirmed: What was measured again after the search, by objective.
     """
 
-    number: int
+    number: _Whole
     state: Literal["complete", "failed", "rejected", "stopped"]
     reason: str | None = None
     kind: str | None = None
-    candidate: dict[str, Any] = field(default_factory=dict)
+    candidate: dict[str, _Plain] = field(default_factory=dict)
     values: dict[str, float | None] = field(default_factory=dict)
     stderr: dict[str, StandardError | None] = field(default_factory=dict)
-    samples: dict[str, int | None] = field(default_factory=dict)
+    samples: dict[str, _Whole | None] = field(default_factory=dict)
     by: dict[str, str | None] = field(default_factory=dict)
     achieved: list[Shortfall] = field(default_factory=list)
     seconds: Seconds | None = None
     stages: dict[str, Seconds | None] = field(default_factory=dict)
-    images: int | None = None
+    images: _Whole | None = None
     rungs: list[Reached] = field(default_factory=list)
     by_hand: bool = False
     confirmed: dict[str, Confirmation] = field(default_factory=dict)
-    versions: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, _Plain] = field(default_factory=dict)
     path: str = ""
 
     @property
@@ -219,6 +248,13 @@ class StudyViews:
         folder = Path(folder)
         if not is_study(folder):
             raise UserError(no_study(folder))
+        with _without_collection():
+            views = cls._read(folder)
+            views._check()
+        return views
+
+    @classmethod
+    def _read(cls, folder: Path) -> StudyViews:
         front = _parsed(FrontView, content_of(folder, FRONT_FILE), folder, FRONT_FILE)
         lines = content_of(folder, TRIALS_FILE).splitlines()
         trials = [
@@ -226,9 +262,7 @@ class StudyViews:
             for number, line in enumerate(lines, start=1)
             if line.strip()
         ]
-        views = cls(folder=folder, front=front, trials=trials)
-        views._check()
-        return views
+        return cls(folder=folder, front=front, trials=trials)
 
     @property
     def complete(self) -> list[TrialView]:
@@ -310,7 +344,20 @@ class StudyViews:
         for trial in self.trials:
             who, needed = f"trial {trial.number}", names if trial.state == "complete" else []
             check_record(self.folder, TRIALS_FILE, who, trial.path, trial.values, needed)
-            check_record(self.folder, TRIALS_FILE, who, trial.path, trial.counted, list(trial.confirmed))
+            if trial.confirmed:
+                check_record(self.folder, TRIALS_FILE, who, trial.path, trial.counted, list(trial.confirmed))
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """What is read is kept: to look through all of it again and again for garbage takes twice as long as reading it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @cache
@@ -328,6 +375,8 @@ def _parsed(kind: type[T], text: bytes, folder: Path, where: str) -> T:
         # mypy takes a generic class for something that cannot be hashed.
         return _adapter(kind).validate_json(text)  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        errors = error.errors()
+        # Of a value that may be of any type, what it is not comes before what is wrong with it.
+        first = next((each for each in errors if each["type"] == "value_error"), errors[0])
+        place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
         raise UserError(damaged(folder, where, f"{place}: {first['msg']}" if place else first["msg"])) from error
