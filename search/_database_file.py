@@ -11,6 +11,7 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
+from search._database_schema import fault_of_schema
 from search.file_system import check_local
 from trainers.errors import UserError
 from trainers.foreign import file_inside
@@ -54,7 +55,7 @@ def prepared(folder: Path) -> Path:
         )
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-            fault = _fault_of_schema(connection) or _fault_of_rows(connection)
+            fault = fault_of_schema(connection) or _fault_of_rows(connection)
             if fault is None:
                 # Write-ahead logging lets others read while the driver writes; the setting stays with the file.
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -135,14 +136,6 @@ def _names_another(journal: Path) -> bool:
     with journal.open("rb") as file:
         file.seek(max(0, journal.stat().st_size - len(_NAMES_ANOTHER)))
         return file.read() == _NAMES_ANOTHER
-
-
-def _fault_of_schema(connection: sqlite3.Connection) -> str | None:
-    """What would compute at a look or a write: a trigger, or a view in a table's place, may do so for ever."""
-    for kind, name, text in connection.execute("SELECT type, name, sql FROM sqlite_master"):
-        if kind not in ("table", "index") or str(text).upper().startswith("CREATE VIRTUAL"):
-            return f"it holds {name!r}, which is no plain table but a {'virtual table' if kind == 'table' else kind}"
-    return None
 
 
 def _fault_of_rows(connection: sqlite3.Connection) -> str | None:

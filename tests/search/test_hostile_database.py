@@ -36,6 +36,14 @@ from trainers.errors import UserError
 WRITTEN = TOLD + "budget: {trials: 4, images: {min: 300, max: 900}}\nsampler: {random: {seed: 3}}\nconfirm: 1\n"
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
 
+LONG = "instr(printf('%.*c', 1000000, 'a'), printf('%.*c', 500000, 'a') || 'b')"
+
+
+def with_column(column: str) -> str:
+    """A statement that makes the table of a trial's attributes anew, with another column for their values."""
+    columns = "trial_user_attribute_id INTEGER PRIMARY KEY, trial_id INTEGER, key VARCHAR(512)"
+    return f"DROP TABLE trial_user_attributes; CREATE TABLE trial_user_attributes ({columns}, {column})"
+
 
 @pytest.fixture(scope="module")
 def foresight(tmp_path_factory, cache) -> Foresight:
@@ -70,7 +78,7 @@ def refusal(folder: Path, foresight: Foresight) -> Callable[[], str]:
     """The message when the search of the folder is to go on."""
 
     def message() -> str:
-        with at_most(20), pytest.raises(UserError) as error:
+        with at_most(10), pytest.raises(UserError) as error:
             engine = engine_of(folder)
             with held(folder, engine):
                 Study(folder, foresight.space, foresight, {"values": {}})
@@ -143,6 +151,19 @@ def test_journal_that_names_another_file_deletes_nothing(folder: Path, refusal, 
         (f"DROP TABLE trials; CREATE VIEW trials AS {ENDLESS}", "'trials', which is no plain table but a view"),
         (f"CREATE TRIGGER t AFTER INSERT ON trials BEGIN {ENDLESS}; END", "'t', which is no plain table but a trigger"),
         ("CREATE VIRTUAL TABLE v USING fts5(x)", "'v', which is no plain table but a virtual table"),
+        (
+            f"CREATE INDEX i ON trial_user_attributes(key) WHERE {LONG} = 1",
+            "its table 'trial_user_attributes' has the index 'i', which is not of columns alone",
+        ),
+        (f"CREATE INDEX i ON trial_user_attributes({LONG})", "has the index 'i', which is not of columns alone"),
+        ("ALTER TABLE trials ADD COLUMN x AS (1)", "its table 'trials' computes its column 'x'"),
+        (with_column("value_json TEXT AS ('7')"), "its table 'trial_user_attributes' computes its column 'value_json'"),
+        (with_column("value_json TEXT AS ('7') STORED"), "computes its column 'value_json'"),
+        (with_column(f"value_json TEXT DEFAULT ({LONG})"), "stands in its column 'value_json' when nothing is given"),
+        (with_column(f"value_json TEXT, CHECK ({LONG})"), "computes whether a row may be written"),
+        (with_column(f"value_json TEXT, /* ' */ CHECK ({LONG}) /* ' */"), "computes whether a row may be written"),
+        (with_column("value_json TEXT CHECK (value_json LIKE '%a%a%a%a')"), "computes whether a row may be written"),
+        (";".join(f"CREATE TABLE x{number}(y)" for number in range(100)), "tables or more, and a study's has 64"),
         ("UPDATE alembic_version SET version_num = 'v99.0.0.a'", "no longer compatible with the table schema"),
         ("UPDATE alembic_version SET version_num = 'v2.6.0.a'", "no longer compatible with the table schema"),
         ("DROP TABLE alembic_version; UPDATE version_info SET schema_version = 3", "no longer compatible"),
@@ -202,6 +223,22 @@ def test_lease_that_no_driver_wrote(folder: Path, refusal, column: str, value: o
         connection.execute(f"INSERT INTO slimfront_leases VALUES ({', '.join('?' * len(row))})", list(row.values()))
         connection.commit()
     assert "who holds the study cannot be read from it" in refusal()
+
+
+def test_members_of_enumerations_that_older_versions_check_are_no_computation(
+    folder: Path, foresight: Foresight
+) -> None:
+    """SQLAlchemy before 1.4 wrote such checks; a migration of Optuna writes a default."""
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
+        ((text,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'trials'")
+        members = ", ".join(f"'{state}'" for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING"))
+        changed = text.replace("PRIMARY KEY", f"CONSTRAINT states CHECK (state IN ({members})), \n\tPRIMARY KEY")
+        changed = changed.replace("number INTEGER", "number INTEGER DEFAULT '-1'")
+        assert changed.count("CHECK") == 1 and changed.count("DEFAULT") == 1
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'trials'", [changed])
+        connection.commit()
+    assert len(Study(folder, foresight.space, foresight, {"values": {}}).records()) >= 4
 
 
 def test_other_studies_in_the_same_file_are_left_alone(folder: Path, foresight: Foresight) -> None:
