@@ -199,6 +199,13 @@ def _server(url: str) -> PatientStorage:
         place = make_url(url).set(drivername="postgresql+psycopg")
     except ArgumentError:
         raise UserError(f"the storage {without_password(url)!r} is not a URL. Write {ALLOWED}.") from None
+    root = place.query.get("sslrootcert", "system")
+    if root != "system" and not Path(str(root)).is_file():
+        # libpq would wait for the other end of a pipe.
+        raise UserError(
+            f"the storage {without_password(url)} names the certificates {str(root)!r}, which is no file on this "
+            "machine. Put them there, or name the file that holds them in sslrootcert."
+        )
     # What the URL itself says of the connection goes before.
     options = {name: value for name, value in _CONNECTION.items() if name not in place.query}
     try:

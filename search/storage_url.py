@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
@@ -20,10 +21,35 @@ ALLOWED = (
     "postgresql://user@host/database, or left out for a file in the study's folder. "
     "A password is better kept in PGPASSWORD or ~/.pgpass"
 )
+# libpq's other options would write a file (sslkeylogfile), read one (passfile, service, sslkey), or turn checks off.
+_OPTIONS = {
+    "application_name": re.compile(r"[\w .-]{1,60}"),
+    "channel_binding": re.compile(r"disable|prefer|require"),
+    "connect_timeout": re.compile(r"[1-9][0-9]?|[1-5][0-9]{2}|600"),
+    "host": re.compile(r"/[\w./-]+"),
+    "password": re.compile(r".+"),
+    "port": re.compile(r"[1-9][0-9]{0,4}"),
+    "sslmode": re.compile(r"disable|allow|prefer|require|verify-ca|verify-full"),
+    "sslrootcert": re.compile(r"system|/[^\0]+"),
+}
+_MEANT = {
+    "application_name": "at most 60 letters and digits",
+    "connect_timeout": "a number of seconds from 1 to 600",
+    "host": "the folder of a socket, such as /var/run/postgresql",
+    "password": "at least one character",
+    "port": "a number from 1 to 65535",
+    "sslrootcert": "'system' or the whole path of a file",
+}
 
 
 def mistake_of(url: str) -> str | None:
-    """What is wrong with ``url`` as a place for studies, not showing what may be a password; None when nothing is."""
+    """What is wrong with ``url`` as a place for studies, not showing what may be a password; None when nothing is.
+
+    It may be a stranger's, so what is accepted means the same to everybody who takes it apart (this file, SQLAlchemy
+    and libpq), and none of its options names a file to write, code to load, or another place.
+    """
+    if not unquote(url).isprintable() or " " in url:
+        return f"has a blank or a character that cannot be seen. Write %20 for a blank; it must be {ALLOWED}."
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -31,10 +57,28 @@ def mistake_of(url: str) -> str | None:
         return f"is not a URL: its host or port cannot be read. It must be {ALLOWED}."
     if parts.scheme not in _SCHEMES:
         return f"begins with {parts.scheme[:20] + '://' if parts.scheme else 'no scheme'!r}. It must be {ALLOWED}."
+    if parts.netloc.count("@") > 1 or "@" in parts.path + parts.query:
+        return f"has an '@' too many. Write %40 for one in the user or the password; it must be {ALLOWED}."
     if len(parts.path) < 2 or "/" in parts.path[1:]:
         return f"names no database. It must be {ALLOWED}."
-    if port == 0 or parts.fragment:
+    if port == 0 or "#" in url:
         return f"has a part that such a URL cannot have. It must be {ALLOWED}."
+    return _mistake_of_options(parse_qsl(parts.query, keep_blank_values=True), has_host=bool(parts.hostname))
+
+
+def _mistake_of_options(options: Sequence[tuple[str, str]], *, has_host: bool) -> str | None:
+    for name, value in options:
+        if name not in _OPTIONS:
+            shown = repr(name[:30]) if name.isidentifier() else "that has no such name"
+            return f"has the option {shown}. It can have {', '.join(sorted(_OPTIONS))}. Leave out all others."
+        if not _OPTIONS[name].fullmatch(value):
+            found = "" if name == "password" else f", got {value[:40]!r}"
+            return f"has the option {name!r}, which must be {_MEANT.get(name, _OPTIONS[name].pattern)}{found}."
+    names = [name for name, _ in options]
+    if len(set(names)) < len(names):
+        return "has an option twice. Keep one."
+    if has_host and not {"host", "port"}.isdisjoint(names):
+        return "has a host before the database, and a host or a port among the options. Keep those before it."
     return None
 
 
@@ -107,8 +151,8 @@ def _kept(folder: Path) -> str | None:
         return None
     try:
         url = (json_inside(folder, _FILE) or {})["storage"]
-        wrong = mistake_of(url)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        wrong = mistake_of(url) if isinstance(url, str) else "cannot be read."
+    except KeyError:
         wrong = "cannot be read."
     if wrong:
         raise UserError(

@@ -36,6 +36,8 @@ class Server:
     """A server in a temporary folder; it asks for a password."""
 
     def __init__(self, folder: Path) -> None:
+        #: Of its socket.
+        self.folder = folder
         self._data = folder / "data"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

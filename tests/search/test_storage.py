@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from search.space import Space, SpaceError
 from search.study import Study
 from search.views import StudyViews
 from tests.devices import ONE_CORE
+from tests.fuzz.watch import at_most
 from tests.search import postgres
 from tests.search.test_study import SPACE, done, next_job, run_through
 from trainers.cache import Cache
@@ -31,6 +35,7 @@ from trainers.errors import UserError
 
 GOALS = {"fid": "min", "size_mb": "min"}
 needs_server = pytest.mark.skipif(postgres.why_not() is not None, reason=str(postgres.why_not()))
+needs_driver = pytest.mark.skipif(find_spec("psycopg") is None, reason="psycopg is not installed")
 SMALL = ("budget.images={min: 300, max: 900}", "budget.trials=2", "confirm=1", "sampler={random: {seed: 3}}")
 
 
@@ -134,6 +139,10 @@ def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path: Path) -> None:
         ("postgresql://me:secret@host:port/db", "its host or port cannot be read"),
         ("secret", "begins with 'no scheme'"),
         ("[secret]", "must be postgresql://user@host/database"),
+        ("postgresql://me:secret@ha@host/db", "an '@' too many. Write %40"),
+        ("postgresql://me:1/secret?me:secret@host/db", "an '@' too many. Write %40"),
+        ("postgresql://me:secret@host/db%00", "a character that cannot be seen"),
+        ("postgresql://me:secret@host/db#", "has a part that such a URL cannot have"),
     ],
 )
 def test_a_storage_that_is_none_is_a_mistake_that_shows_no_password(tmp_path: Path, written: str, said: str) -> None:
@@ -142,6 +151,70 @@ def test_a_storage_that_is_none_is_a_mistake_that_shows_no_password(tmp_path: Pa
         with pytest.raises(SpaceError, match=said) as error:
             Space.read(tmp_path / "told.yaml", overrides)
         assert "me:secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("sslkeylogfile=/tmp/x", "has the option 'sslkeylogfile'. It can have application_name, channel_binding, "),
+        ("SSLMODE=require", "has the option 'SSLMODE'"),
+        ("plugin=x", "has the option 'plugin'"),
+        ("service=x", "has the option 'service'"),
+        ("passfile=/home/me/x", "has the option 'passfile'"),
+        ("s3cr:t=x", "has the option that has no such name"),
+        ("connect_timeout=0", "'connect_timeout', which must be a number of seconds from 1 to 600, got '0'"),
+        ("connect_timeout=-1", "got '-1'"),
+        ("connect_timeout=3600", "got '3600'"),
+        ("connect_timeout=", "got ''"),
+        ("sslmode=none", "which must be disable|allow|prefer|require|verify-ca|verify-full, got 'none'"),
+        ("sslrootcert=ca.pem", "'system' or the whole path of a file, got 'ca.pem'"),
+        ("sslmode=require&sslmode=disable", "has an option twice"),
+        ("host=/tmp", "has a host before the database, and"),
+        ("port=5433", "has a host before the database, and"),
+        ("host=other", "the folder of a socket"),
+        ("password=", "'password', which must be at least one character."),
+    ],
+)
+def test_options_of_a_stranger_s_url_are_among_those_that_do_no_harm(tmp_path: Path, option: str, said: str) -> None:
+    url = f"postgresql://me@127.0.0.1:9/db?{option}"
+    (tmp_path / "told.yaml").write_text(f"{SPACE}storage: {url}\n")
+    with pytest.raises(SpaceError) as error:
+        Space.read(tmp_path / "told.yaml")
+    assert said in str(error.value) and "Write" not in str(error.value)
+    # A study of a stranger names its database too.
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "storage.json").write_text(json.dumps({"storage": url}))
+    with at_most(20), pytest.raises(UserError) as refused:
+        check_storage(tmp_path / "one", None)
+    assert said in str(refused.value) and 'its "storage"' in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@host:5433/db?sslmode=verify-full&sslrootcert=/etc/ca.pem&connect_timeout=600&password=a%40b",
+        "postgres://me:p%40%2F%3F%20@[::1]/db?channel_binding=require&application_name=our%20lab",
+        "postgresql:///db?host=/var/run/postgresql&port=5433",
+    ],
+)
+def test_options_that_servers_ask_for_are_allowed(url: str) -> None:
+    assert storage_url.mistake_of(url) is None
+
+
+def test_certificates_that_are_not_there_are_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "none"):
+        url = f"postgresql://me@127.0.0.1:9/db?sslmode=verify-full&sslrootcert={tmp_path / name}"
+        with at_most(20), pytest.raises(UserError, match=f"{name}', which is no file on this machine"):
+            check_storage(tmp_path / "one", url)
+
+
+@needs_driver
+def test_a_server_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/db?connect_timeout=1"
+        with at_most(20), pytest.raises(UserError, match=r"cannot be used: .*timeout"):
+            check_storage(tmp_path / "one", url)
 
 
 def test_a_space_keeps_no_password(tmp_path: Path) -> None:
@@ -280,6 +353,14 @@ def test_a_server_that_stays_away_ends_the_run_with_one_message(
     again = open_study(*SMALL, storage=url)
     assert again.adopt_orphans() == {job.number: "queued"} and told(again)[: len(before)] == before
     confirmed(again)
+
+
+@needs_server
+def test_a_server_is_reached_through_its_socket(tmp_path: Path, server: postgres.Server) -> None:
+    check_storage(
+        tmp_path / "one",
+        f"postgresql://{postgres.USER}:{postgres.QUOTED}@/postgres?host={server.folder}&port={server.port}",
+    )
 
 
 @needs_server
