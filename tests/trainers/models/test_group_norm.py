@@ -109,9 +109,10 @@ def test_zeroed_groups_give_what_a_sparse_group_norm_gives() -> None:
     assert_close(grad, expected_grad, rtol=1e-4, atol=1e-4)
 
 
-def test_a_large_mean_with_a_small_deviation_comes_out_right() -> None:
+@pytest.mark.parametrize("deviation", [0.01, 1.2])
+def test_a_large_mean_with_a_small_deviation_comes_out_right(deviation: float) -> None:
     norm = random_norm((3, 5))
-    input_BCHW = (100 + 0.01 * torch.randn(1, 8, 32, 32)).requires_grad_()
+    input_BCHW = (100 + deviation * torch.randn(1, 8, 32, 32)).requires_grad_()
     target = torch.randn(1, 8, 32, 32)
     slow = reference(input_BCHW, norm.weight, norm.bias, sizes=(3, 5), over=(3, 5))
     fast = norm(input_BCHW)
