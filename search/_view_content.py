@@ -17,7 +17,7 @@ from trainers.visible import all_visible
 if TYPE_CHECKING:
     from search.views import FrontView
 
-_MOST_BYTES = {FRONT_FILE: 16 * 2**20, TRIALS_FILE: 512 * 2**20}
+_MOST_BYTES = {FRONT_FILE: 64 * 2**20, TRIALS_FILE: 512 * 2**20}
 """Of a hundred thousand trials with 3 to 5 kB each, as of the next three numbers: read in less than ten seconds."""
 _MOST_TRIALS = 200_000
 _MOST_PARTS = 6_000_000
