@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,10 +21,20 @@ from search._database_file import BUSY_SECONDS, FILE, faults_told, prepared, rea
 from search._held_storage import HeldStorage, PatientStorage
 from search.file_system import check_local
 from search.record import Record
-from search.storage_url import ALLOWED, is_kept, keep, url_of, without_password
+from search.storage_url import (
+    ALLOWED,
+    VARIABLE,
+    is_kept,
+    is_of_environment,
+    keep,
+    own_password,
+    url_of,
+    without_password,
+)
 from search.stored import RECORD
 from trainers.errors import UserError
 
+_ADVICE = "Is the server running, do the user and the database exist, and is the password in PGPASSWORD or ~/.pgpass?"
 _CONNECTION = {
     "application_name": "slimfront",
     "connect_timeout": 10,
@@ -33,6 +44,9 @@ _CONNECTION = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
+# An empty password keeps libpq from PGPASSWORD and service files; it then still looks into ~/.pgpass, unless another
+# file is named. One that is no file at all would be warned of.
+_NO_PASSWORD = {"password": "", "passfile": f"{os.devnull}/none"}
 
 
 class Database:
@@ -43,14 +57,18 @@ class Database:
         goals: Objective -> ``min`` or ``max``; other programs that open the database show these names.
         storage: URL of a PostgreSQL database, with a password or without. Left out, it is where the study began, else
             where the environment says, else a file in the folder.
+        is_named: The user named ``storage``. To a server that only a space or a study's folder names goes no password
+            of the user's: whose server it is, is not known.
 
     Raises:
         UserError: when the database cannot be used, or holds another study of this name.
     """
 
-    def __init__(self, folder: Path, *, goals: Mapping[str, str], storage: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, goals: Mapping[str, str], storage: str | None = None, is_named: bool = False
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        kept = _storage(folder, storage)
+        kept = _storage(folder, storage, is_named=is_named)
         #: For messages.
         self.place = _shown(folder, kept)
         directions = [StudyDirection.MINIMIZE if goal == "min" else StudyDirection.MAXIMIZE for goal in goals.values()]
@@ -126,27 +144,30 @@ class Database:
         return self.optuna._storage.get_trial_id_from_study_id_trial_number(self.optuna._study_id, number)
 
 
-def engine_of(folder: Path, storage: str | None = None) -> Engine:
+def engine_of(folder: Path, storage: str | None = None, *, is_named: bool = False) -> Engine:
     """Connections to the database of the study in ``folder``, before anything is known of that study.
 
     Args:
-        storage: As in ``Database``.
+        storage, is_named: As in ``Database``.
 
     Raises:
         UserError: when the database cannot be used.
     """
-    return _storage(folder, storage).engine
+    return _storage(folder, storage, is_named=is_named).engine
 
 
-def check_storage(folder: Path, storage: str | None) -> None:
+def check_storage(folder: Path, storage: str | None, *, is_named: bool = False) -> None:
     """A study can be kept in ``folder``, or where ``storage`` says; at most its tables are made now.
+
+    Args:
+        storage, is_named: As in ``Database``.
 
     Raises:
         UserError: when it cannot, with the reason.
     """
-    url = url_of(folder, storage)
+    url = url_of(folder, storage, is_named=is_named)
     if url is not None:
-        _server(url).engine.dispose()
+        _server(url, is_named=is_named).engine.dispose()
     elif os.path.lexists(folder / FILE):
         _in_file(folder).engine.dispose()
     else:
@@ -172,11 +193,11 @@ def _shown(folder: Path, kept: RDBStorage) -> str:
     return str(folder / FILE)
 
 
-def _storage(folder: Path, storage: str | None) -> RDBStorage:
-    url = url_of(folder, storage)
+def _storage(folder: Path, storage: str | None, *, is_named: bool) -> RDBStorage:
+    url = url_of(folder, storage, is_named=is_named)
     if url is None:
         return _in_file(folder)
-    server = _server(url)
+    server = _server(url, is_named=is_named)
     if not is_kept(folder) and any(study.study_name == folder.name for study in server.get_all_studies()):
         raise UserError(
             f"{without_password(url)} holds a study named {folder.name!r} already, of another folder. Give this run "
@@ -194,7 +215,7 @@ def _in_file(folder: Path) -> RDBStorage:
         )
 
 
-def _server(url: str) -> PatientStorage:
+def _server(url: str, *, is_named: bool) -> PatientStorage:
     try:
         place = make_url(url).set(drivername="postgresql+psycopg")
     except ArgumentError:
@@ -208,6 +229,9 @@ def _server(url: str) -> PatientStorage:
         )
     # What the URL itself says of the connection goes before.
     options = {name: value for name, value in _CONNECTION.items() if name not in place.query}
+    is_strange = not (is_named or is_of_environment(url) or own_password(url))
+    if is_strange:
+        options |= _NO_PASSWORD
     try:
         return PatientStorage(
             _as_template(place.render_as_string(hide_password=False)),
@@ -219,10 +243,19 @@ def _server(url: str) -> PatientStorage:
             "Install it in the checkout of this program: pip install -e '.[postgres]'"
         ) from None
     except (DBAPIError, StorageInternalError, RuntimeError) as error:
+        reason = reason_of(error)
         raise UserError(
-            f"the database {without_password(url)} cannot be used: {reason_of(error)}. Is the server running, do the "
-            "user and the database exist, and is the password in PGPASSWORD or ~/.pgpass?"
+            f"the database {without_password(url)} cannot be used: {reason}. "
+            f"{_ADVICE if 'password' not in reason or not is_strange else _consent(url)}"
         ) from None
+
+
+def _consent(url: str) -> str:
+    shown = shlex.quote(without_password(url))
+    return (
+        "It asks for a password, and those in PGPASSWORD and ~/.pgpass are for servers that you name, not for one that "
+        f"only a file names. If it is yours, add --set storage={shown} to the command, or set {VARIABLE}={shown}."
+    )
 
 
 def _as_template(url: str) -> str:

@@ -100,7 +100,7 @@ def check_kept(folder: Path, space: Space) -> None:
     """
     if not (folder / "space.yaml").is_file():
         return
-    database = Database(folder, goals=goals_of(space), storage=space.storage)
+    database = Database(folder, goals=goals_of(space), storage=space.storage, is_named=space.is_storage_named)
     check_stored(database, space)
     database.engine.dispose()
 

@@ -68,7 +68,7 @@ def check_local(folder: Path, *, mounts: str | None = None) -> None:
         raise UserError(
             f"{folder} lies on a network file system ({kind}, mounted on {place}), where SQLite's locks are not safe: "
             "a study could be damaged without notice. Keep the study in a PostgreSQL database, with "
-            "`storage: postgresql://user@host/database` in the space, or run this from a folder on a local disk."
+            "--set storage=postgresql://user@host/database, or run this from a folder on a local disk."
         )
 
 

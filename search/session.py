@@ -194,7 +194,7 @@ class Session:
         from search.lease import StudyHeldError, held
 
         preflight.check_same_space(self.folder, self.space)
-        check_storage(self.folder, self.space.storage)
+        check_storage(self.folder, self.space.storage, is_named=self.space.is_storage_named)
         check_reachable(self.space.checkpoints)
         if self.space.tracker is not None:
             self.space.tracker.check()
@@ -207,7 +207,7 @@ class Session:
         models = self.space.budget.models_kept(self.space.halving) + len(self.by_hand)
         preflight.check_disk(self.folder, seen, trials=models)
         try:
-            engine = engine_of(self.folder, self.space.storage)
+            engine = engine_of(self.folder, self.space.storage, is_named=self.space.is_storage_named)
             with held(self.folder, engine, take_over=self.take_over, say=self._say) as lease:
                 return self._search_holding(foresight, seen, images, lease)
         except StudyHeldError as error:

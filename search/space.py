@@ -136,6 +136,15 @@ class Space:
         """The objectives by their registered names, in order."""
         return dict(zip(self.objective_names, self.objectives, strict=True))
 
+    def is_named(self, key: str) -> bool:
+        """Whether the user gave the value of this key by ``--set``; all else may be a stranger's word."""
+        return any(override.partition("=")[0].strip() == key for override in self.overrides)
+
+    @property
+    def is_storage_named(self) -> bool:
+        """Whether there is a storage, and the user named it."""
+        return self.storage is not None and self.is_named("storage")
+
     def candidate(self, pick: Pick) -> Candidate:
         """Answers of ``pick`` to the active knobs, asked in the order of the file, a nested one after its choice."""
         return self.recipe.candidate(pick)

@@ -87,6 +87,21 @@ def has_password(url: str) -> bool:
     return without_password(url) != url
 
 
+def own_password(url: str) -> str | None:
+    """The password that is written in a URL without a mistake; None where libpq would look for one in its own places.
+
+    >>> own_password("postgresql://me:@host/db?password=a%40b"), own_password("postgresql://me:@host/db")
+    ('a@b', None)
+    """
+    parts = urlsplit(url)
+    return dict(parse_qsl(parts.query)).get("password") or unquote(parts.password or "") or None
+
+
+def is_of_environment(url: str, *, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment says the same; what it says is the user's own word."""
+    return url == environment.get(VARIABLE)
+
+
 def without_password(url: str) -> str:
     """The URL as it may be kept and shown.
 
@@ -113,18 +128,28 @@ def override_shown(override: str) -> str:
     return without_passwords(f"{path}{equals}{without_password(value.strip())}" if is_url else override)
 
 
-def url_of(folder: Path, asked: str | None, *, environment: Mapping[str, str] = os.environ) -> str | None:
+def url_of(
+    folder: Path, asked: str | None, *, is_named: bool = False, environment: Mapping[str, str] = os.environ
+) -> str | None:
     """Where the database of the study in ``folder`` is, or will be; None is a file in that folder.
 
-    A study stays where it began; otherwise it is where the space says, or the environment.
+    A study stays where it began; otherwise it is where the space says, or the environment. How to connect to one
+    place is better known to the environment than to a space, which may be a stranger's and ask for no encryption.
+
+    Args:
+        is_named: The user named what is ``asked``, not only the space.
 
     Raises:
         UserError: when it began somewhere else than is asked for, or what is asked for is no such place.
     """
-    asked = asked or environment.get(VARIABLE) or None
-    wrong = mistake_of(asked) if asked else None
-    if wrong:
+    said = environment.get(VARIABLE) or None
+    wrong = mistake_of(said) if said else None
+    if wrong and not asked:
         raise UserError(f"{VARIABLE} {wrong}")
+    if asked is None or (
+        said and not (wrong or is_named or own_password(asked)) and _identity(said) == _identity(asked)
+    ):
+        asked = said
     kept = _kept(folder)
     if kept is not None:
         if asked and _identity(asked) != _identity(kept):

@@ -88,7 +88,7 @@ class Study:
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
         self._confirmed_in_vain: set[int] = set()
-        self._database = Database(folder, goals=goals_of(space), storage=space.storage)
+        self._database = Database(folder, goals=goals_of(space), storage=space.storage, is_named=space.is_storage_named)
         check_stored(self._database, space)
         if lease is not None:
             lease.guard(self._database.engine)

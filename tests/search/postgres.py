@@ -73,6 +73,11 @@ class Server:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)  # type: ignore[call-overload]
 
+    def trust_everybody(self) -> None:
+        """From now on it asks for no password."""
+        (self._data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 trust\n")
+        self._run("pg_ctl", "-s", "reload")
+
     def cut(self) -> None:
         """Every connection but the one that says so."""
         self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'slimfront'")

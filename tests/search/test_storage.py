@@ -112,7 +112,7 @@ def test_a_database_file_is_refused_on_a_network_file_system(folder: str, kind: 
         check_local(Path(folder), mounts=MOUNTS)
         return
     with pytest.raises(
-        UserError, match=rf"lies on a network file system \({kind}, mounted on .*storage: postgresql://"
+        UserError, match=rf"lies on a network file system \({kind}, mounted on .*--set storage=postgresql://"
     ):
         check_local(Path(folder), mounts=MOUNTS)
 
@@ -280,8 +280,11 @@ def test_a_study_comes_to_the_same_on_a_server_and_in_a_file(open_study, url: st
 def test_a_study_on_a_server_goes_on(open_study, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run_through(first := open_study(*SMALL, storage=url), until=lambda job: job.first_rung > 0)
     assert list(first.adopt_orphans().values()) == ["wait"]
-    # The folder says where it is; the password comes from libpq's own places.
+    # The folder says where it is; the password comes from libpq's own places, when the user says so.
     monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
+    with pytest.raises(UserError, match="not for one that only a file names"):
+        open_study(*SMALL)
+    monkeypatch.setenv(storage_url.VARIABLE, storage_url.without_password(url))
     again = open_study(*SMALL)
     assert told(again) == told(first)
     confirmed(again)

@@ -212,9 +212,9 @@ def log(*, path: str) -> None:
     """Not a fault: what is said goes to a file on another disk; the driver opens it."""
 
 
-def password(*, secret: str) -> None:
-    """Not a fault: of the database's server, as the environment gives it."""
-    os.environ["PGPASSWORD"] = secret
+def server(*, storage: str, password: str) -> None:
+    """Not a fault: the database's server and the password for it, as the environment gives them."""
+    os.environ["SLIMFRONT_STORAGE"], os.environ["PGPASSWORD"] = storage, password
 
 
 def impatient(*, seconds: float) -> None:
@@ -258,7 +258,7 @@ _FAULTS = {
         cuts,
         fill,
         log,
-        password,
+        server,
         impatient,
     )
 }

@@ -123,8 +123,8 @@ def _on_server(
     if reason is not None:
         raise CannotTryError(reason)
     with postgres.running() as server:
-        home = make_home(place, f"{SPACE}storage: {server.url(password=None)}\n")
-        driver = Driver.start(home, faults={"slow": {"seconds": 0.5}, "password": {"secret": postgres.PASSWORD}})
+        home, named = make_home(place), {"storage": server.url(password=None), "password": postgres.PASSWORD}
+        driver = Driver.start(home, faults={"slow": {"seconds": 0.5}, "server": named})
         kept = create_engine(make_url(server.url()).set(drivername="postgresql+psycopg"))
         try:
             driver.wait_until(lambda: bool(acknowledged(kept)))
@@ -136,7 +136,7 @@ def _on_server(
             if mend is not None:
                 assert code == 2 and "run the same command again" in driver.said, driver.said[-3000:]
                 mend(server)
-                again, seconds = continued(home, faults={"password": {"secret": postgres.PASSWORD}})
+                again, seconds = continued(home, faults={"server": named})
                 code = again.process.exitcode
             assert code == 0, driver.said[-3000:]
             return judged(home, before, in_flight=1, outcome=outcome, seconds=[seconds] if seconds else [], kept=kept)
