@@ -120,12 +120,17 @@ def without_password(url: str) -> str:
 def override_shown(override: str) -> str:
     """A ``--set`` option as it may be shown, and given again: without the password it connects by what libpq knows.
 
-    >>> override_shown("storage=postgresql://me:s3cret@host/studies")
-    'storage=postgresql://me@host/studies'
+    What is no such place is not shown at all: where a password would be in it, nobody can tell.
+
+    >>> override_shown("storage=postgresql://me:s3cret@host/studies"), override_shown("storage=postgresql:me:s3cret@x")
+    ('storage=postgresql://me@host/studies', 'storage=***')
     """
     path, equals, value = override.partition("=")
-    is_url = path.strip() == "storage" and mistake_of(value.strip()) is None
-    return without_passwords(f"{path}{equals}{without_password(value.strip())}" if is_url else override)
+    # As YAML a value may be in quotes.
+    url = value.strip().strip("'\"")
+    if path.strip() != "storage" or url in ("", "~", "null"):
+        return without_passwords(override)
+    return f"{path}{equals}{without_password(url) if mistake_of(url) is None else '***'}"
 
 
 def url_of(

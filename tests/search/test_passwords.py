@@ -90,12 +90,29 @@ def test_mistakes_show_none(tmp_path: Path, repository: Path) -> None:
         assert without(str(error.value)), tail
 
 
+@pytest.mark.parametrize("password", ["pa'ssW0RD", 'pa"ssW0RD', "pa<ssW0RD", "pa ssW0RD", "x" * 2_000 + "ssW0RD"])
+@pytest.mark.parametrize("start", ["storage=mysql", "name=postgresql", "x.y=postgresql", "storage.x=postgresql"])
+def test_options_that_are_mistakes_show_none(tmp_path: Path, repository: Path, start: str, password: str) -> None:
+    (tmp_path / "told.yaml").write_text(written(repository))
+    with pytest.raises(SpaceError) as error:
+        Space.read(tmp_path / "told.yaml", [f"{start}://o'brien:{password}@h/db"])
+    assert "ssW0RD" not in str(error.value)
+
+
+def test_nothing_tries_to_reach_half_a_password(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "told.yaml").write_text(written(repository))
+    with pytest.raises(SpaceError, match="Write %40 for one in the user or the password") as error:
+        Space.read(tmp_path / "told.yaml", ["storage=postgresql://me:first@SECONDHALF@127.0.0.1:9/db"])
+    assert "SECONDHALF" not in str(error.value)
+
+
 def test_command_to_go_on_shows_none_and_connects(tmp_path: Path, repository: Path) -> None:
     path = tmp_path / "told.yaml"
     path.write_text(written(repository))
     session = Session(path, overrides=(f"storage={URL}", "budget.trials=3"), name="one")
     command = session._resume_command()
-    assert without(command)
+    quoted = Session(path, overrides=(f"storage='{URL}'", "budget.trials=3"), name="one")._resume_command()
+    assert without(command) and quoted == command
     overrides = [each for each in shlex.split(command) if "=" in each]
     again = Space.read(path, overrides)
     assert again.storage == "postgresql://ann@db.example:5433/studies?sslmode=require" and again.budget.trials == 3

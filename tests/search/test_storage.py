@@ -140,6 +140,9 @@ def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path: Path) -> None:
         ("secret", "begins with 'no scheme'"),
         ("[secret]", "must be postgresql://user@host/database"),
         ("postgresql://me:secret@ha@host/db", "an '@' too many. Write %40"),
+        ("postgresql://me:secret t@host/db", "Write %20 for a blank"),
+        ("mysql://root:me:sec'ret@h/db", "begins with 'mysql://'"),
+        ('mysql://root:me:sec"ret@h/db', "begins with 'mysql://'"),
         ("postgresql://me:1/secret?me:secret@host/db", "an '@' too many. Write %40"),
         ("postgresql://me:secret@host/db%00", "a character that cannot be seen"),
         ("postgresql://me:secret@host/db#", "has a part that such a URL cannot have"),
@@ -150,7 +153,7 @@ def test_a_storage_that_is_none_is_a_mistake_that_shows_no_password(tmp_path: Pa
     for overrides in ([], [f"storage={written}"]):
         with pytest.raises(SpaceError, match=said) as error:
             Space.read(tmp_path / "told.yaml", overrides)
-        assert "me:secret" not in str(error.value)
+        assert "me:sec" not in str(error.value) and "ret@" not in str(error.value)
 
 
 @pytest.mark.parametrize(
