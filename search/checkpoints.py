@@ -1,6 +1,6 @@
 """Trials' files at a place that every machine reaches, for clusters whose machines do not share the study's folder.
 
-The place is any URI of pyarrow or fsspec: ``s3://bucket/studies``, ``gs://...``, ``file:///shared``. There lie
+The place is a URI that pyarrow or fsspec reads: ``s3://bucket/studies``, ``gs://...``, ``file:///shared``. There lie
 copies: a worker puts a trial's files there before it reports, whoever goes on with the trial fetches them first, and
 the driver fetches what a finished trial left into the study's folder before it counts.
 """
@@ -8,27 +8,32 @@ the driver fetches what a finished trial left into the study's folder before it 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from search.name import is_file_name
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
 
 ALLOWED = "a URI such as s3://bucket/studies, gs://bucket/studies or file:///shared/studies, or left out"
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://.")
+# Others of fsspec would fetch from the web, unpack, or put one file system into another.
+_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "hdfs", "file")
 _PROBE = ".slimfront-probe"
 
 
 def mistake_of(uri: str) -> str | None:
     """What is wrong with ``uri`` as such a place, not showing what may be a password; None when nothing is."""
-    if not _SCHEME.match(uri):
+    scheme, separator, place = uri.partition("://")
+    if not separator or not place or not uri.isprintable():
         return f"must be {ALLOWED}."
-    if "@" in urlsplit(uri).netloc:
+    if scheme not in _SCHEMES or "::" in place:
+        found = f"{scheme[:20]}://" if scheme not in _SCHEMES else "::"
+        return f"has {found!r}, and may begin with {', '.join(_SCHEMES)}. It must be {ALLOWED}."
+    if "@" in re.split(r"[/?#]", place)[0]:
         return f"holds a key or a password. Leave it to the environment of each machine; it must be {ALLOWED}."
     return None
 
@@ -94,14 +99,23 @@ def of_trial(uri: str | None, study: str, path: str) -> Checkpoints | None:
     return None if uri is None else Checkpoints(f"{uri.rstrip('/')}/{study}/{path}")
 
 
-def check_reachable(uri: str | None) -> None:
+def check_reachable(uri: str | None, *, is_named: bool) -> None:
     """The place can be written and read, where one is given.
 
+    Args:
+        is_named: The user named it, and not only the space, which may be a stranger's, as may be the place.
+
     Raises:
-        UserError: when it cannot, with the reason.
+        UserError: when it cannot, with the reason; when the user did not name it, before anything is written there.
     """
     if uri is None:
         return
+    if not is_named:
+        raise UserError(
+            f"checkpoints: only the space names {uri}, and trained models would be written there with your rights. "
+            f"If that is your place, add --set checkpoints={shlex.quote(uri)} to the command; if not, add "
+            "--set checkpoints=null."
+        )
     try:
         system, place = _system(uri)
         system.create_dir(place, recursive=True)

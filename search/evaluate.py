@@ -147,7 +147,7 @@ def check_shared(plan: TrialPlan) -> None:
     if not plan.checkpoints and not study.is_dir():
         raise UserError(
             f"the machine {platform.node()} does not see the study's folder {study}. Put it where all machines see it, "
-            "or name a place that they all reach: `checkpoints: s3://bucket/studies` in the space."
+            "or name a place that they all reach: --set checkpoints=s3://bucket/studies"
         )
 
 

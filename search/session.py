@@ -195,7 +195,7 @@ class Session:
 
         preflight.check_same_space(self.folder, self.space)
         check_storage(self.folder, self.space.storage, is_named=self.space.is_storage_named)
-        check_reachable(self.space.checkpoints)
+        check_reachable(self.space.checkpoints, is_named=self.space.is_named("checkpoints"))
         if self.space.tracker is not None:
             self.space.tracker.check()
         self._others()

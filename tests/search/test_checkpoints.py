@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,17 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from search import checkpoints
 from search.checkpoints import Checkpoints, check_reachable
 from search.drive import carried_out, keep, plan_of
 from search.evaluate import Workshop
 from search.known import Foresight
 from search.live import PlainWatcher, Tally
+from search.session import Session
 from search.space import Space, SpaceError
 from search.study import Study
 from tests.devices import ONE_CORE
+from tests.search.told_space import TOLD
 from trainers.cache import Cache
 from trainers.data.dataset import Images
 from trainers.distillation import _loop
@@ -78,7 +82,11 @@ def carried_on(study: Study, shop: Workshop, machines: Path) -> list[dict[str, A
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
-def test_a_trial_goes_on_on_other_machines_as_on_one(tmp_path: Path, shop: Workshop, kind: str) -> None:
+def test_a_trial_goes_on_on_other_machines_as_on_one(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # In place of a store that fsspec alone reaches.
+    monkeypatch.setattr(checkpoints, "_SCHEMES", ("file", "memory"))
     together, apart = tmp_path / "together", tmp_path / "apart"
     together.mkdir(), apart.mkdir()
     place = f"file://{tmp_path}/copies" if kind == "file" else "memory://copies"
@@ -124,7 +132,7 @@ def test_a_machine_that_does_not_see_the_study_says_so(tmp_path: Path, shop: Wor
     assert job is not None
     plan = replace(plan_of(study, job), folder=str(tmp_path / "elsewhere" / "study" / study.trial_path(0)))
     (result,) = carried_out(plan, shop)
-    assert "does not see the study's folder" in result["failed"] and "checkpoints: s3://" in result["failed"]
+    assert "does not see the study's folder" in result["failed"] and "--set checkpoints=s3://" in result["failed"]
 
 
 def test_the_log_of_a_failure_elsewhere_lies_in_the_study_s_folder(
@@ -164,15 +172,54 @@ def test_files_come_whole_and_stay_in_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("uri", "said"), [("file:///proc/nothing", "cannot be used"), ("nosuch://a/b", "nosuch")])
 def test_a_place_that_cannot_be_used_is_said_beforehand(uri: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        check_reachable(uri)
+        check_reachable(uri, is_named=True)
 
 
-@pytest.mark.parametrize("uri", ["bucket/studies", "s3://me:secret@bucket/studies", "3"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "bucket/studies",
+        "s3://me:secret@bucket/studies",
+        "s3://me:secret@[bucket",
+        "3",
+        "s3://",
+        "S3://bucket/studies",
+        "memory://copies",
+        "reference://copies",
+        "https://example.org/studies",
+        "sftp://example.org/studies",
+        "simplecache::s3://bucket/studies",
+        "az://bucket/studies::reference://x",
+    ],
+)
 def test_a_space_names_a_place_without_a_password(tmp_path: Path, uri: str) -> None:
     (tmp_path / "tiny.yaml").write_text(f"{SPACE}checkpoints: {uri}\n")
     with pytest.raises(SpaceError, match="checkpoints") as error:
         Space.read(tmp_path / "tiny.yaml")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "gcs", "abfs", "abfss", "az", "hdfs", "file"])
+def test_a_space_may_name_each_of_the_usual_stores(tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "tiny.yaml").write_text(f"{SPACE}checkpoints: {scheme}://bucket/studies\n")
+    assert Space.read(tmp_path / "tiny.yaml").checkpoints == f"{scheme}://bucket/studies"
+
+
+def test_nothing_is_written_where_only_a_space_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = (tmp_path / "else where").as_uri()
+    (tmp_path / "told.yaml").write_text(f"{TOLD}checkpoints: {uri}\n")
+    with pytest.raises(UserError, match=r"only the space names file:///.*add --set checkpoints=file:///") as error:
+        Session(tmp_path / "told.yaml", workers=0).go()
+    assert [path.name for path in tmp_path.iterdir()] == ["told.yaml"]
+    # What it says to add is all that it takes.
+    override = re.search(r"--set (checkpoints=\S+) to the command", str(error.value))
+    assert override is not None
+    space = Space.read(tmp_path / "told.yaml", [override[1]])
+    check_reachable(space.checkpoints, is_named=space.is_named("checkpoints"))
+    assert (tmp_path / "else where").is_dir()
+    space = Space.read(tmp_path / "told.yaml", ["checkpoints=null"])
+    check_reachable(space.checkpoints, is_named=space.is_named("checkpoints"))
 
 
 def test_only_what_can_be_a_file_s_name_everywhere_comes_from_there(tmp_path: Path) -> None:
