@@ -102,12 +102,13 @@ class Holder:
 
         Args:
             is_file_local: The lease lies on a disk of this machine; what held it before the machine was last started is
-                gone.
+                gone. Should the disk be shared after all, the name of the machine tells another one, which may live.
         """
         if not self.boot or not _boot():
             return False
         if self.boot != _boot():
-            return is_file_local and self.boot.partition(" ")[0] != _boot().partition(" ")[0]
+            is_same_machine = is_file_local and self.host == socket.gethostname()
+            return is_same_machine and self.boot.partition(" ")[0] != _boot().partition(" ")[0]
         try:
             os.kill(self.process, 0)
         except ProcessLookupError:

@@ -194,6 +194,18 @@ def test_what_held_a_local_file_before_the_machine_was_started_is_gone(folder: P
             pass
 
 
+def test_a_driver_of_another_machine_is_not_taken_for_one_before_a_restart(
+    folder: Path, engine: Engine, hasty: None
+) -> None:
+    """A disk that machines share without being told to."""
+    with held(folder, engine):
+        change(engine, boot="another pid:[1]", host="elsewhere")
+        with pytest.raises(StudyHeldError, match=r"on elsewhere .*add --take-over"), held(folder, engine):
+            pass
+        with held(folder, engine, take_over=True):
+            pass
+
+
 def test_a_later_process_with_the_same_number_is_another(folder: Path, engine: Engine) -> None:
     with held(folder, engine):
         change(engine, process_start="1")
