@@ -8,47 +8,71 @@ from pathlib import Path
 from trainers.errors import UserError
 
 _MOUNTS = Path("/proc/self/mounts")
-_NETWORK = {
+# With them folders that a virtual machine shares with its host (9p, virtiofs, vboxsf, vmhgfs, prl_fs, and Docker's on a
+# laptop): the host, and other machines on it, do not see the locks that are taken inside.
+_SHARED = {
     "9p",
     "afs",
     "beegfs",
     "ceph",
     "cifs",
     "coda",
+    "fakeowner",
+    "gfs",
+    "gfs2",
     "glusterfs",
     "gpfs",
     "lustre",
     "ncpfs",
     "nfs",
     "nfs4",
+    "ocfs2",
+    "orangefs",
     "panfs",
+    "prl_fs",
     "pvfs2",
     "smb2",
     "smb3",
     "smbfs",
+    "vboxsf",
+    "virtiofs",
+    "vmhgfs",
     "wekafs",
 }
-_NETWORK_FUSE = {
+_SHARED_FUSE = {
     "afs",
+    "alluxio-fuse",
     "beegfs",
     "blobfuse",
     "blobfuse2",
     "ceph",
+    "ceph-fuse",
     "cephfs",
     "curlftpfs",
     "davfs",
+    "fuse_dfs",
     "gcsfuse",
+    "geesefs",
     "glusterfs",
     "goofys",
+    "grpcfuse",
     "juicefs",
+    "lustre",
     "mfs",
-    "mount-s3",
     "moosefs",
+    "mount-s3",
+    "mountpoint-s3",
+    "orangefs",
+    "osxfs",
     "rclone",
     "s3fs",
+    "seaweedfs",
     "smbnetfs",
     "sshfs",
+    "vmhgfs-fuse",
 }
+# Sandboxes and light virtual machines (gVisor, Kata) show their own, private root so.
+_PRIVATE_AS_ROOT = {"9p", "virtiofs"}
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
@@ -59,16 +83,16 @@ def check_local(folder: Path, *, mounts: str | None = None) -> None:
         mounts: As in /proc/mounts; read from there when left out. Systems that have none are not judged.
 
     Raises:
-        UserError: when it lies on a network file system.
+        UserError: when it lies on a file system that other machines may share.
     """
     if mounts is None:
         mounts = _MOUNTS.read_text(errors="replace") if _MOUNTS.is_file() else ""
     place, kind = mounted(folder, mounts)
-    if is_network(place, kind):
+    if is_shared(place, kind):
         raise UserError(
-            f"{folder} lies on a network file system ({kind}, mounted on {place}), where SQLite's locks are not safe: "
-            "a study could be damaged without notice. Keep the study in a PostgreSQL database, with "
-            "--set storage=postgresql://user@host/database, or run this from a folder on a local disk."
+            f"{folder} lies on a file system that other machines may share ({kind}, mounted on {place}), where locks "
+            "of SQLite are not safe: a study could be damaged without notice. Keep the study in a PostgreSQL database, "
+            "with --set storage=postgresql://user@host/database, or run this from a folder on a local disk."
         )
 
 
@@ -87,9 +111,8 @@ def mounted(folder: Path, mounts: str) -> tuple[str, str]:
     return found
 
 
-def is_network(place: str, kind: str) -> bool:
+def is_shared(place: str, kind: str) -> bool:
     """Whether other machines may have it mounted too."""
-    if kind == "9p" and place == "/":
-        # Sandboxes (gVisor) show their own, private root so.
+    if kind in _PRIVATE_AS_ROOT and place == "/":
         return False
-    return kind.lower() in _NETWORK or kind.lower().removeprefix("fuse.") in _NETWORK_FUSE
+    return kind.lower() in _SHARED or kind.lower().removeprefix("fuse.") in _SHARED_FUSE

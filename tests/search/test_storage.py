@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from search import _held_storage, storage_url
 from search._database import Database, check_storage
-from search.file_system import check_local, is_network, mounted
+from search.file_system import check_local, is_shared, mounted
 from search.known import Foresight
 from search.preparation import planned_teacher
 from search.session import Session
@@ -112,14 +112,33 @@ def test_a_database_file_is_refused_on_a_network_file_system(folder: str, kind: 
         check_local(Path(folder), mounts=MOUNTS)
         return
     with pytest.raises(
-        UserError, match=rf"lies on a network file system \({kind}, mounted on .*--set storage=postgresql://"
+        UserError,
+        match=rf"lies on a file system that other machines may share \({kind}, mounted on .*--set storage=postgresql://",
     ):
         check_local(Path(folder), mounts=MOUNTS)
 
 
-def test_only_a_sandbox_has_its_root_on_9p() -> None:
-    assert mounted(Path("/work"), "none / 9p rw 0 0\n") == ("/", "9p")
-    assert not is_network("/", "9p") and is_network("/mnt/c", "9p")
+@pytest.mark.parametrize("kind", ["9p", "virtiofs"])
+def test_only_a_sandbox_has_its_root_on_a_shared_folder(kind: str) -> None:
+    assert mounted(Path("/work"), f"none / {kind} rw 0 0\n") == ("/", kind)
+    assert not is_shared("/", kind) and is_shared("/mnt/c", kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("ocfs2", "gfs2", "orangefs", "virtiofs", "vboxsf", "vmhgfs", "prl_fs", "fakeowner"),
+        *("fuse.lustre", "fuse.mountpoint-s3", "fuse.grpcfuse", "fuse.osxfs", "fuse.vmhgfs-fuse", "fuse.ceph-fuse"),
+    ],
+)
+def test_what_machines_can_share_is_not_taken_for_local(kind: str) -> None:
+    with pytest.raises(UserError, match=rf"share \({kind}, mounted on /data\)"):
+        check_local(Path("/data/studies"), mounts=f"/dev/sda1 / ext4 rw 0 0\nx /data {kind} rw 0 0\n")
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "apfs", "fuse.ntfs", "fuseblk"])
+def test_what_one_machine_has_is_local(kind: str) -> None:
+    check_local(Path("/data/studies"), mounts=f"x /data {kind} rw 0 0\n")
 
 
 def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path: Path) -> None:
