@@ -284,8 +284,13 @@ def held(
         raise LeaseLostError(lease.loss) from None
     finally:
         # Nothing may hide how the run ended; the next driver on this machine sees that this process is gone.
-        with suppress(SQLAlchemyError):
-            lease.release()
+        try:
+            with suppress(SQLAlchemyError):
+                lease.release()
+        except KeyboardInterrupt:
+            if lease.lost_to is None:
+                raise
+            # The beat's, which came after a commit had found the same.
 
 
 def _holder_of(connection: Connection, query: Any) -> Holder | None:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, text
 
 from search import lease as lease_file
 from search._database import Database, engine_of
-from search.lease import LeaseLostError, StudyHeldError, held
+from search.lease import Lease, LeaseLostError, StudyHeldError, held
 
 # It holds the study and writes without end, a row in each transaction, until it may no longer.
 DRIVER = """
@@ -169,6 +169,19 @@ def test_a_driver_that_waits_in_a_call_ends_at_the_next_beat(folder: Path, engin
         process.send_signal(signal.SIGCONT)
         _, errors = process.communicate(timeout=120)
     assert errors.startswith("LeaseLostError: ")
+
+
+def test_an_interrupt_of_the_beat_that_comes_late_does_not_hide_the_loss(
+    folder: Path, engine: Engine, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(lease: Lease) -> None:
+        lease.lost_to = holder
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lease, "release", late)
+    with pytest.raises(LeaseLostError, match="first"), held(folder, engine) as lease:
+        holder = lease._mine
+        raise LeaseLostError("first")
 
 
 @pytest.mark.parametrize("clock", [-1e9, 1e9])
