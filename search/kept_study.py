@@ -144,7 +144,11 @@ class KeptStudy:
         return knee_of(self.views)
 
     def report(self) -> Path:
-        """Write the report, as ``python -m search.explore`` does, and give back where it lies."""
+        """Write the report, as ``python -m search.explore`` does, and give back where it lies.
+
+        Raises:
+            OSError: when it cannot be written.
+        """
         from search.report.page import write_report
 
         return write_report(self.views)

@@ -84,7 +84,8 @@ class Study:
         self._opened = time.monotonic()
         #: When the job of a trial began, or last reported.
         self._begun: dict[int, float] = {}
-        #: Trials that are being measured again, and those where that failed: they are tried when it is opened again.
+        #: Trials that are being measured again, those where that failed for good until the study is opened again, and
+        #: those where it failed at all.
         self._confirming: set[int] = set()
         self._not_confirmed: set[int] = set()
         self._confirmed_in_vain: set[int] = set()

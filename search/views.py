@@ -58,7 +58,7 @@ else:
     # All but the last are what nearly all values are, and are told without a call of Python.
     _Plain = Annotated[
         Annotated[str, Strict()]
-        | Annotated[int, Strict(), Field(ge=-(10**15), le=10**15)]
+        | Annotated[_Whole, Strict()]
         | Annotated[float, Strict(), Field(gt=-1e15, lt=1e15)]
         | Annotated[bool, Strict()]
         | Annotated[Any, AfterValidator(_of_finite_numbers)]

@@ -15,6 +15,8 @@ from trainers.errors import UserError
 from trainers.visible import all_visible
 
 MOST_JSON_BYTES = 64 * 2**20
+LONGEST_REASON = 400
+"""Characters of what a library says of such a file: some quote half of it."""
 _REPOSITORIES = ("models--", "datasets--")
 
 

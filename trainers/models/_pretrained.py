@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainers.errors import UserError
-from trainers.foreign import bytes_inside, file_inside
+from trainers.foreign import LONGEST_REASON, bytes_inside, file_inside
 from trainers.visible import all_visible
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ _INDEX = f"{WEIGHTS}.index.json"
 WEIGHT_FILES = (WEIGHTS, _INDEX, "diffusion_pytorch_model-*-of-*.safetensors")
 # Those of published models have some thousand bytes; the longest list of weights some hundred thousand.
 _MOST_BYTES = 4 * 2**20
-
 _MOST_FILES = 1_000
-_LONGEST_REASON = 400
 
 Model = TypeVar("Model", bound="ModelMixin")
 
@@ -141,7 +139,7 @@ def pretrained(kind: type[Model], folder: Path, *, parameters: int) -> Model:
                 output_loading_info=True,
             )
     except (SafetensorError, *UNFIT) as error:
-        reason = (str(error).strip().partition("\n")[0] or type(error).__name__)[:_LONGEST_REASON].rstrip(".")
+        reason = (str(error).strip().partition("\n")[0] or type(error).__name__)[:LONGEST_REASON].rstrip(".")
         raise UserError(
             f"the weights in {folder} cannot be loaded ({reason}). Fetch or save the model again."
         ) from None

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from trainers.atomic import write_atomically
 from trainers.data.pixels import from_uint8
 from trainers.errors import UserError
-from trainers.foreign import file_inside
+from trainers.foreign import LONGEST_REASON, file_inside
 from trainers.models._pretrained import (
     WEIGHT_FILES,
     check_weights,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 FILE = "autoencoder.safetensors"
 _FORMAT = "slimfront-autoencoder-1"
 _KINDS = ("AutoencoderKL", "VQModel")
-_LONGEST_REASON = 400
 _CONFIGS = ("vqvae/config.json", "vae/config.json", "config.json")
 #: A forward pass holds some hundred values per pixel.
 _PIXELS_AT_ONCE = 2**20
@@ -200,7 +199,7 @@ def untrained(kind: str, options: Mapping[str, Any]) -> AutoencoderKL | VQModel:
         net: AutoencoderKL | VQModel = _class(kind)(**options)
     except UNFIT as error:
         # diffusers' loaders would ignore an option of a newer version, and give other latents without a word.
-        raise ValueError(f"the installed diffusers cannot build this {kind} ({error})"[:_LONGEST_REASON]) from None
+        raise ValueError(f"the installed diffusers cannot build this {kind} ({error})"[:LONGEST_REASON]) from None
     return net
 
 
@@ -223,7 +222,7 @@ def _check_shapes(autoencoder: Autoencoder) -> None:
             latent_NCHW = (_latent(autoencoder.net, image_NCHW) - shift_C) * scale_C
             shapes = latent_NCHW.shape, autoencoder.net.decode(latent_NCHW).sample.shape
     except UNFIT as error:
-        raise ValueError(f"it cannot be applied to images ({error})"[:_LONGEST_REASON]) from None
+        raise ValueError(f"it cannot be applied to images ({error})"[:LONGEST_REASON]) from None
     if shapes != ((1, autoencoder.channels, side, side), image_NCHW.shape):
         raise ValueError(f"it makes latents {tuple(shapes[0])} of images {tuple(image_NCHW.shape)}, not as it says")
 

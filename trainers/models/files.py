@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
-from trainers.foreign import file_inside
+from trainers.foreign import LONGEST_REASON, file_inside
 from trainers.models import float16, linear4bit
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
@@ -26,7 +26,6 @@ UNFIT = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
     *(RuntimeError, OSError, MemoryError),
 )
-_LONGEST_REASON = 400
 
 
 def save(model: DiffusionModel, path: Path) -> None:
@@ -56,7 +55,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return unpacked(state, metadata)
     except (SafetensorError, UserError, *UNFIT) as error:
-        reason = (str(error) or type(error).__name__)[:_LONGEST_REASON].rstrip(".")
+        reason = (str(error) or type(error).__name__)[:LONGEST_REASON].rstrip(".")
         raise UserError(f"{file} is not a Slimfront model: {reason}. Export or train it again.") from None
 
 
