@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -75,8 +76,10 @@ def _run(name: str, place: Path, *, reduced: bool) -> tuple[tuple[str, ...], str
         cells, fault = _told(title, row(place, reduced))
     except CannotTryError as error:
         cells, fault = (title, "", "", "", "", f"not tried: {error}", ""), ""
-    except AssertionError as error:
-        words = str(error).strip().splitlines() or ["it does not hold"]
+    except Exception as error:
+        # One row that breaks off must not take what the others found with it.
+        traceback.print_exc()
+        words = str(error).strip().splitlines() or [f"it does not hold ({type(error).__name__})"]
         cells, fault = (title, "1", "?", "?", "?", f"DOES NOT HOLD: {words[0][:100]}", ""), "\n".join(words)
     shutil.rmtree(place, ignore_errors=True)
     return cells, fault, time.monotonic() - since

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _VOLATILE = ("study.db-shm", ".lock")
+_COPIES = 5
 
 
 class _Cuts:
@@ -48,13 +49,25 @@ class _Cuts:
             if kind == "synced" and not (self.unsynced or self.before):
                 continue
             place = self.folder / f"{self.count:04d}-{kind}"
-            shutil.copytree(self.study, place / "study", ignore=shutil.ignore_patterns(*_VOLATILE))
+            self._copy(place / "study")
             paid = self.study.parents[2] / "paid.jsonl"
             if paid.exists():
                 shutil.copy(paid, place)
             if kind == "synced":
                 self._take_back(place / "study")
             (place / "what.txt").write_text(what)
+
+    def _copy(self, place: Path) -> None:
+        """The study as it is; once more where another thread of the run removed a file under the copy."""
+        for left in reversed(range(_COPIES)):
+            try:
+                shutil.copytree(self.study, place, ignore=shutil.ignore_patterns(*_VOLATILE))
+                return
+            except (FileNotFoundError, shutil.Error):
+                # Half a picture is a state that never was.
+                shutil.rmtree(place.parent, ignore_errors=True)
+                if not left:
+                    raise
 
     def _take_back(self, copied: Path) -> None:
         for path in self.unsynced:
