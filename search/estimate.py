@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 _BATCH = 128
 """Images at a time, in training and in drawing."""
-_START_SECONDS = 30
-"""Imports, Ray and the first workers."""
-_JOB_SECONDS = 1.0
+_START_SECONDS = 10
+"""Imports, and looking at the space."""
+_RAY_SECONDS = 20
+"""Until Ray and its first workers have started."""
+_JOB_SECONDS = 0.5
 """What a trial spends on files and bookkeeping, from one rung to the next."""
 _ON_THE_FRONT = 0.7
 """The part of the complete trials that is measured again."""
@@ -65,9 +67,10 @@ def estimate(
     size = _sought([stored_bytes(spec) for _, spec in seen.typical])
     begun = space.budget.expected_at_rungs(space.halving)[0]
     kept = space.budget.models_kept(space.halving) * size + begun * _TRIAL_BYTES
+    start = _START_SECONDS + (_RAY_SECONDS if workers else 0)
     each = rehearsal.peak_bytes or _WORKER_BYTES + 4 * stored_bytes(teacher)
     return Estimate(
-        seconds=_START_SECONDS + teacher_seconds + rehearsal.preparing_seconds + trials,
+        seconds=start + teacher_seconds + rehearsal.preparing_seconds + trials,
         disk_bytes=round(kept) + max(rehearsal.kept_bytes, file_bytes(teacher)) + file_bytes(teacher) + _REPORT_BYTES,
         # The driver holds what a worker holds, and the workers are Ray's.
         memory_bytes=each if workers == 0 else (workers + 1) * each + _RAY_BYTES,
