@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from search.study import Study
     from trainers.run import Progress
 
+BUSY_SECONDS = "busy_seconds"
+"""In what comes of a job: the time that its worker was busy with that."""
 _logger = logging.getLogger(__name__)
 _LOG_AT_MOST = 20_000
 """Characters of a traceback that are kept."""
@@ -75,12 +78,15 @@ def carried_out(
 ) -> Iterator[dict[str, Any]]:
     """What comes of a job, as plain data: a result for each rung, or ``confirmed``, or at any point ``failed``.
 
+    Each has its ``busy_seconds``.
+
     Args:
         before_exit: Told why this process is ended where the job hangs. None: it must outlive the job even then.
     """
     watchdog = Watchdog(seconds=plan.seconds_left, memory_gb=plan.memory_gb, before_exit=before_exit)
     results = _results(plan, shop, on_progress)
     while True:
+        begun = time.monotonic()
         try:
             # Not while the result is told: what is interrupted must be the trial.
             with watchdog:
@@ -90,7 +96,7 @@ def carried_out(
             result = {"failed": _reason(error), "kind": kind_of(error), "log": _traceback(error)}
         if result is None:
             return
-        yield result
+        yield {**result, BUSY_SECONDS: round(time.monotonic() - begun, 3)}
         if "failed" in result:
             return
 
@@ -114,10 +120,12 @@ def keep(study: Study, job: Job, result: Mapping[str, Any], watcher: Watcher) ->
         else:
             watcher.confirmed(study.confirm(job.number, result["confirmed"]))
         return
+    seconds = result[BUSY_SECONDS]
     if "failed" in result:
-        record = study.fail(job.number, result["failed"], result["kind"])
+        record = study.fail(job.number, result["failed"], result["kind"], seconds=seconds)
     else:
-        record = study.report(job.number, result)
+        measured = {key: value for key, value in result.items() if key != BUSY_SECONDS}
+        record = study.report(job.number, measured, seconds=seconds)
     if record.state == "stopped":
         watcher.reported(job, record)
     else:

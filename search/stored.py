@@ -21,6 +21,8 @@ CANDIDATE, RECORD, ATTEMPT, BY_HAND = "candidate", "record", "attempt", "by_hand
 """User attributes: answers to the knobs, what became of it, how often it was tried, whether a user named it."""
 RETRIED, REPLACED, MICRO_BATCHES = "retried", "replaced", "micro_batches"
 """Whether it was tried again, whether another trial does that in its place, in how many parts it computes a batch."""
+RETRIES = "retries"
+"""The trial that it is tried in the place of."""
 LOST = "its driver ended while it ran"
 _TOLERANCE = 1e-9
 

@@ -82,8 +82,6 @@ class Study:
         #: Failures in a row, since the study was opened.
         self.streak = Streak()
         self._opened = time.monotonic()
-        #: When the job of a trial began, or last reported.
-        self._begun: dict[int, float] = {}
         #: Trials that are being measured again, those where that failed for good until the study is opened again, and
         #: those where it failed at all.
         self._confirming: set[int] = set()
@@ -156,7 +154,6 @@ class Study:
             self._candidates.take(number)
         reached = stored.reached(self._database.trial(number))
         self._database.set(number, stored.TARGET, step.share)
-        self._begun[number] = time.monotonic()
         return Job(
             number=number,
             candidate=self._candidate(number),
@@ -177,23 +174,24 @@ class Study:
 
     # Telling
 
-    def report(self, number: int, result: Mapping[str, Any]) -> Record:
+    def report(self, number: int, result: Mapping[str, Any], *, seconds: float | None = None) -> Record:
         """Keep for good what a trial measured at a rung, as plain data, and say what the trial is now.
 
         It is complete after the last rung, failed where that lacks an objective, and stopped for now after any other.
+
+        Args:
+            seconds: That a worker was busy with it since the rung before. None: those of its stages; no more is known.
         """
-        now = time.monotonic()
         learned = {name: measurement["value"] for name, measurement in result["measurements"].items()}
         rung = {
             "share": result["images"] / self.space.budget.images,
             # Costs as they are known beforehand, at the last rung too: rungs are compared with each other.
             "values": {**learned, **self.foresight.of(self._candidate(number)).costs},
             "result": dict(result),
-            "seconds": round(now - self._begun.get(number, now), 3),
+            "seconds": round(sum(result["seconds"].values()) if seconds is None else seconds, 3),
         }
         before = [old for old in stored.rungs(self._database.trial(number)) if old["share"] < rung["share"]]
         self._database.set(number, stored.RUNGS, [*before, rung])
-        self._begun[number] = now
         missing = [name for name in self.names if name not in learned] if result["is_last"] else []
         if missing:
             return self.fail(number, f"objective {missing[0]} was not measured", "missing_objective")
@@ -205,49 +203,57 @@ class Study:
         self._end(record)
         return record
 
-    def fail(self, number: int, reason: str, kind: Kind = "crash") -> Record:
+    def fail(self, number: int, reason: str, kind: Kind = "crash", *, seconds: float = 0.0) -> Record:
         """Keep that a trial failed, how and why.
 
         What may be the machine's fault is tried once more, from the last rung where there is one; where the memory of a
         device was too small, with batches in two parts.
+
+        Args:
+            seconds: That a worker was busy with it since its last rung.
         """
         trial = self._database.trial(number)
         self.streak.add(kind, reason, self.trial_path(number), share=stored.target(trial))
         if kind not in TRIED_AGAIN or stored.RETRIED in trial.user_attrs:
-            return self._failed(trial, reason, kind)
+            return self._failed(trial, reason, kind, seconds=seconds)
         changed: dict[str, Any] = {stored.RETRIED: kind}
         if kind == "out_of_memory_cuda":
             changed |= {stored.MICRO_BATCHES: _MICRO_BATCHES}
-        fate = self._tried_again(trial, reason, kind, changed)
+        fate = self._tried_again(trial, reason, kind, changed, seconds=seconds)
         then = {"wait": "it goes on from its last rung", "queued": "it begins again", "failed": "it is given up"}[fate]
-        return replace(self._failed_record(trial, reason, kind), reason=f"{reason} ({then})")
+        return replace(self._failed_record(trial, reason, kind, seconds=seconds), reason=f"{reason} ({then})")
 
-    def _failed(self, trial: FrozenTrial, reason: str, kind: Kind) -> Record:
-        record = self._failed_record(trial, reason, kind)
+    def _failed(self, trial: FrozenTrial, reason: str, kind: Kind, *, seconds: float = 0.0) -> Record:
+        record = self._failed_record(trial, reason, kind, seconds=seconds)
         self._end(record)
         return record
 
-    def _failed_record(self, trial: FrozenTrial, reason: str, kind: Kind) -> Record:
-        now = time.monotonic()
-        seconds, path = now - self._begun.get(trial.number, now), self.trial_path(trial.number)
+    def _failed_record(self, trial: FrozenTrial, reason: str, kind: Kind, *, seconds: float) -> Record:
+        path = self.trial_path(trial.number)
         record = stored.failed_record(trial, reason, kind=kind, path=path, seconds=seconds)
         # What it would have cost tells where in the space trials fail.
         return replace(record, values=dict(self.foresight.of(record.candidate).costs)) if record.candidate else record
 
-    def _tried_again(self, trial: FrozenTrial, reason: str, kind: Kind, changed: Mapping[str, Any]) -> str:
+    def _tried_again(
+        self, trial: FrozenTrial, reason: str, kind: Kind, changed: Mapping[str, Any], *, seconds: float = 0.0
+    ) -> str:
         """Have a trial go on from its last rung, or another begin in its place; ``failed`` where it has no knob."""
         if stored.reached(trial):
             for key, value in {**changed, stored.TARGET: stored.reached(trial)}.items():
                 self._database.set(trial.number, key, value)
             return "wait"
         if trial.params:
-            self._database.set(trial.number, stored.REPLACED, True)
-        self._failed(trial, reason, kind)
-        if not trial.params:
-            return "failed"
+            self._replace(trial, changed)
+        self._failed(trial, reason, kind, seconds=seconds)
+        return "queued" if trial.params else "failed"
+
+    def _replace(self, trial: FrozenTrial, changed: Mapping[str, Any]) -> None:
+        """Queue another in its place, before it ends: a driver that dies in between is followed by one that ends it."""
+        self._database.set(trial.number, stored.REPLACED, True)
+        if any(each.user_attrs.get(stored.RETRIES) == trial.number for each in self._database.trials()):
+            return
         kept = {key: trial.user_attrs[key] for key in _KEPT if key in trial.user_attrs}
-        self._database.queue(trial.params, {**kept, **changed, "retries": trial.number})
-        return "queued"
+        self._database.queue(trial.params, {**kept, **changed, stored.RETRIES: trial.number})
 
     def confirm(self, number: int, measured: Mapping[str, Mapping[str, Any]]) -> Record:
         """Keep what a complete trial measured again, without times of another device."""
@@ -306,9 +312,10 @@ class Study:
         return {trial.number: self._adopt(trial) for trial in self._database.trials() if stored.is_training(trial)}
 
     def _adopt(self, trial: FrozenTrial) -> str:
-        finished = self._finished(trial)
+        last = stored.rungs(trial)[-1] if stored.reached(trial) >= 1 else None
+        finished = self._finished(trial) if last is None else last["result"]
         if finished is not None:
-            self.report(trial.number, finished)
+            self.report(trial.number, finished, seconds=None if last is None else last["seconds"])
             return "finished"
         attempts = int(trial.user_attrs.get(stored.ATTEMPT, 1))
         reason = f"{stored.LOST} (attempt {attempts})"
@@ -318,9 +325,7 @@ class Study:
         return "failed"
 
     def _finished(self, trial: FrozenTrial) -> dict[str, Any] | None:
-        """The last rung of a trial that came so far and was not told, from the database or from its folder."""
-        if stored.reached(trial) >= 1:
-            return dict(stored.rungs(trial)[-1]["result"])
+        """The last rung of a trial that came so far and could not tell it, from its folder."""
         folder, copies = self.folder / self.trial_path(trial.number), self._checkpoints(trial.number)
         if copies is not None and not (folder / "measurements.json").is_file():
             copies.get(folder)

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.drive import Watcher, carried_out, keep, plan_of
+from search.drive import BUSY_SECONDS, Watcher, carried_out, keep, plan_of
 from search.watchdog import GRACE_SECONDS
 from trainers.errors import UserError
 
@@ -55,6 +55,7 @@ from ray import tune  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
+from search._ray_asking import asked_when_placed  # noqa: E402
 from search._ray_losses import how_it_was_lost, leave_end, losses_told, raylet_watched, take_end  # noqa: E402
 
 
@@ -139,6 +140,29 @@ class _Worker(tune.Trainable):
         """Nothing to restore."""
 
 
+@dataclass
+class _Given:
+    """A job that Tune has, and the seconds that are left to its trial.
+
+    Args:
+        begun, heard: When a worker began it, and when that was last heard of; never, while it waits for one.
+    """
+
+    job: Job
+    seconds_left: float
+    begun: float = math.inf
+    heard: float = math.inf
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() - self.begun > self.seconds_left + GRACE_SECONDS
+
+    @property
+    def busy_seconds(self) -> float:
+        """Of its worker, since that was last heard of."""
+        return max(0.0, time.monotonic() - self.heard)
+
+
 class _StudySearcher(Searcher):
     """Hands the study's jobs to Tune and Tune's results to the study.
 
@@ -149,8 +173,7 @@ class _StudySearcher(Searcher):
         super().__init__()
         self._study = study
         self._watcher = watcher
-        self._job_of: dict[str, Job] = {}
-        self._deadline_of: dict[str, float] = {}
+        self._given: dict[str, _Given] = {}
         self._is_asked = False
         #: Why the run has to end.
         self.error: Exception | None = None
@@ -163,30 +186,37 @@ class _StudySearcher(Searcher):
             with self._ending_the_run():
                 job = self._study.next()
                 if job is None:
-                    self._is_asked = bool(self._job_of)
-                    return None if self._job_of else Searcher.FINISHED
+                    self._is_asked = bool(self._given)
+                    return None if self._given else Searcher.FINISHED
                 plan = asdict(plan_of(self._study, job))
                 # What a worker told a driver that died before it could hear says nothing of this training.
                 take_end(self._folder_of(job))
-                self._watcher.started(job)
-                self._job_of[trial_id] = job
                 left = plan["seconds_left"]
-                self._deadline_of[trial_id] = math.inf if left is None else time.monotonic() + left + GRACE_SECONDS
+                self._given[trial_id] = _Given(job, math.inf if left is None else left)
                 return {"plan": plan}
         # Where nothing runs, no result will come at which the run could be stopped.
-        return Searcher.FINISHED if self.error is not None and not self._job_of else None
+        return Searcher.FINISHED if self.error is not None and not self._given else None
+
+    def started(self, trial_id: str) -> None:
+        """A worker begins the job."""
+        given = self._given[trial_id]
+        given.begun = given.heard = time.monotonic()
+        with self._ending_the_run():
+            self._watcher.started(given.job)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._keep(self._job_of[trial_id], json.loads(result["result"]))
+        given = self._given[trial_id]
+        given.heard = time.monotonic()
+        self._keep(given.job, json.loads(result["result"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         # Tune gives the last result here, not to on_trial_result.
-        job, self._is_asked = self._job_of.pop(trial_id), False
-        is_late = time.monotonic() > self._deadline_of.pop(trial_id)
+        given, self._is_asked = self._given.pop(trial_id), False
         if error or not result:
-            self._keep(job, how_it_was_lost(self._folder_of(job), self.loss, is_late=is_late))
+            lost = how_it_was_lost(self._folder_of(given.job), self.loss, is_late=given.is_late)
+            self._keep(given.job, {**lost, BUSY_SECONDS: given.busy_seconds})
         else:
-            self._keep(job, json.loads(result["result"]))
+            self._keep(given.job, json.loads(result["result"]))
 
     def _folder_of(self, job: Job) -> Path:
         """As workers name it."""
@@ -216,6 +246,16 @@ class _StudySearcher(Searcher):
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save: the study is the state."""
+
+
+class _Starts(tune.Callback):
+    """Tells the searcher when a worker begins a job: Tune may have it for long before there is a place for it."""
+
+    def __init__(self, searcher: _StudySearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._searcher.started(trial.trial_id)
 
 
 class _Ending(tune.Stopper):
@@ -307,6 +347,7 @@ def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: in
     searcher = _StudySearcher(study, watcher)
     with (
         tempfile.TemporaryDirectory(prefix="slimfront-tune-") as scratch,
+        asked_when_placed(),
         losses_told(searcher),
         raylet_watched(),
     ):
@@ -318,7 +359,13 @@ def search_on_ray(study: Study, shop: Workshop, watcher: Watcher, *, workers: in
                 max_concurrent_trials=workers,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="trials", storage_path=scratch, verbose=0, stop=_Ending(searcher)),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=scratch,
+                verbose=0,
+                stop=_Ending(searcher),
+                callbacks=[_Starts(searcher)],
+            ),
         ).fit()
     if searcher.error is not None:
         raise searcher.error

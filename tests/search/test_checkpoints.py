@@ -77,7 +77,7 @@ def carried_on(study: Study, shop: Workshop, machines: Path) -> list[dict[str, A
             if job.kind == "confirm":
                 study.confirm(job.number, result["confirmed"])
             else:
-                study.report(job.number, result)
+                study.report(job.number, result, seconds=result.pop("busy_seconds"))
     raise AssertionError("it does not end")
 
 

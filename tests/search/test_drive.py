@@ -7,7 +7,7 @@ import re
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from objectives.fid import Fid
-from search import watchdog
+from search import drive, watchdog
 from search.drive import plan_of, search_here
 from search.evaluate import TrialPlan, Workshop, confirm, train
 from search.job import Job
@@ -229,6 +229,28 @@ def test_a_trial_that_fails_ends_as_one_failure_with_a_reason(
     assert record.reason is not None and record.reason.startswith("FloatingPointError: ")
     assert record.kind == "diverged"
     assert trial_files(study, record) == {"log.txt"}
+
+
+def test_what_a_job_took_is_the_time_of_its_worker_alone(
+    plan: TrialPlan, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the time in which its results wait to be told, nor that before it began."""
+    now = [0.0]
+
+    def results(*_: object) -> Iterator[dict[str, Any]]:
+        for seconds in (5, 7):
+            now[0] += seconds
+            yield {"images": seconds}
+        now[0] += 9
+        raise FloatingPointError
+
+    monkeypatch.setattr(drive.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(drive, "_results", results)
+    took = []
+    for result in drive.carried_out(plan, shop):
+        now[0] += 1_000
+        took.append((result.get("images"), result["busy_seconds"]))
+    assert took == [(5, 5), (7, 7), (None, 9)]
 
 
 # One trial

@@ -1,4 +1,4 @@
-"""Workers that die under their trials, for real: the study goes on, and each trial that is lost says how."""
+"""Trials on Ray's workers, for real: they are given out as there is room, and each that is lost says how."""
 
 from __future__ import annotations
 
@@ -33,14 +33,20 @@ _LISTENS = "0A"
 
 
 class ToldStudy:
-    """As much of a study as Tune needs: jobs of two rungs that train nothing, and what it is told of them."""
+    """As much of a study as Tune needs: jobs of two rungs that train nothing, and what it is told of them.
 
-    def __init__(self, folder: Path, *, jobs: int) -> None:
+    Args:
+        full_at: The trial at whose first result the disk is full.
+    """
+
+    def __init__(
+        self, folder: Path, *, jobs: int, full_at: int | None = None, limits: TrialLimits | None = None
+    ) -> None:
         self.folder = folder
         self.space = SimpleNamespace(
             sampler=SimpleNamespace(seed=0),
             confirm=0,
-            limits_per_trial=TrialLimits(),
+            limits_per_trial=limits or TrialLimits(),
             filled=lambda candidate: [],
             budget=SimpleNamespace(rungs=RUNGS),
             resources=Resources(),
@@ -48,9 +54,18 @@ class ToldStudy:
         self.jobs = [Job(number=number, candidate={}, last_rung=1) for number in range(jobs)]
         self.failed: list[tuple[int, str, str]] = []
         self.reported: list[tuple[int, int]] = []
+        self.seconds: list[float] = []
+        #: Jobs that were given out and have not ended, and how many they were at most.
+        self.given: set[int] = set()
+        self.most_given = 0
+        self._full_at = full_at
 
     def next(self) -> Job | None:
-        return self.jobs.pop(0) if self.jobs else None
+        if not self.jobs:
+            return None
+        self.given.add(self.jobs[0].number)
+        self.most_given = max(self.most_given, len(self.given))
+        return self.jobs.pop(0)
 
     def checkpoints_uri(self, number: int) -> str:
         return ""
@@ -58,28 +73,46 @@ class ToldStudy:
     def trial_path(self, number: int) -> str:
         return f"trials/{number}"
 
-    def fail(self, number: int, reason: str, kind: str) -> Record:
+    def fail(self, number: int, reason: str, kind: str, *, seconds: float) -> Record:
+        self.given.discard(number)
         self.failed.append((number, kind, reason))
+        self.seconds.append(seconds)
         return Record(number=number, state="failed")
 
-    def report(self, number: int, result: dict[str, Any]) -> Record:
-        if number == 3:
+    def report(self, number: int, result: dict[str, Any], *, seconds: float) -> Record:
+        if number == self._full_at:
             raise OSError(28, "No space left on device")
         self.reported.append((number, result["images"]))
-        return Record(number=number, state="complete" if result["images"] == RUNGS[-1] else "stopped")
+        is_over = result["images"] == RUNGS[-1]
+        if is_over:
+            self.given.discard(number)
+        return Record(number=number, state="complete" if is_over else "stopped")
 
 
-class Killer:
-    """Kills the worker of trials 0 and 1 after their first rung; that of trial 1 has said why it is to end."""
-
-    def __init__(self, study: ToldStudy) -> None:
-        self._study = study
+class Onlooker:
+    """Does nothing."""
 
     def started(self, job: Job) -> None:
         """Nothing to do."""
 
     def progressed(self, number: int, progress: object) -> None:
         """Nothing to do."""
+
+    def reported(self, job: Job, record: Record) -> None:
+        """Nothing to do."""
+
+    def ended(self, record: Record) -> None:
+        """Nothing to do."""
+
+    def confirmed(self, record: Record) -> None:
+        """Nothing to do."""
+
+
+class Killer(Onlooker):
+    """Kills the worker of trials 0 and 1 after their first rung; that of trial 1 has said why it is to end."""
+
+    def __init__(self, study: ToldStudy) -> None:
+        self._study = study
 
     def reported(self, job: Job, record: Record) -> None:
         if job.number == 1:
@@ -91,12 +124,6 @@ class Killer:
         if job.number < 2:
             (worker,) = workers()
             os.kill(worker, signal.SIGKILL)
-
-    def ended(self, record: Record) -> None:
-        """Nothing to do."""
-
-    def confirmed(self, record: Record) -> None:
-        """Nothing to do."""
 
 
 def says_why(folder: Path) -> None:
@@ -142,13 +169,56 @@ def test_a_fault_before_the_first_trial_ends_the_run(tmp_path: Path) -> None:
     assert isinstance(searcher.error, AttributeError)
 
 
+def test_the_time_of_a_trial_begins_when_a_worker_begins_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One waited an hour and was then lost; one hung for an hour, and its worker could not say so; one was lost."""
+    from search import tune
+
+    now = [0.0]
+    monkeypatch.setattr(tune.time, "monotonic", lambda: now[0])
+    study: Any = ToldStudy(tmp_path, jobs=3, limits=TrialLimits(minutes=1.0))
+    searcher = tune._StudySearcher(study, Onlooker())
+    for name in ("waits", "hangs", "is lost"):
+        searcher.suggest(name)
+    now[0] += 3_600
+    searcher.on_trial_complete("waits", error=True)
+    searcher.started("hangs")
+    now[0] += 3_600
+    searcher.on_trial_complete("hangs", error=True)
+    searcher.started("is lost")
+    now[0] += 50
+    searcher.on_trial_complete("is lost", error=True)
+    assert [(number, kind) for number, kind, _ in study.failed] == [
+        (0, "lost_worker"),
+        (1, "timeout"),
+        (2, "lost_worker"),
+    ]
+    assert study.seconds == [0, 3_600, 50] and searcher.error is None
+
+
+def test_no_more_is_given_out_than_there_is_room_for(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    """But for one: a cluster that grows has to see that it should."""
+    from search import tune
+
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    study = ToldStudy(tmp_path, jobs=6)
+    tune.start(address=None, cpus=2, gpus=0)
+    try:
+        tune.search_on_ray(study, shop, Onlooker(), workers=10_000)  # type: ignore[arg-type]
+    finally:
+        tune.stop()
+    assert sorted(study.reported) == [(number, images) for number in range(6) for images in RUNGS]
+    assert study.most_given <= 3
+
+
 def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end(
     tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch, repository: Path
 ) -> None:
     from search import tune
 
     monkeypatch.setenv("PYTHONPATH", str(repository))
-    study = ToldStudy(tmp_path, jobs=4)
+    study = ToldStudy(tmp_path, jobs=4, full_at=3)
     tune.start(address=None, cpus=1, gpus=0)
     try:
         # Of the same trial, when an earlier driver ran it.

@@ -12,6 +12,7 @@ import optuna
 import pytest
 
 from search import stored
+from search._database import Database
 from search.ends import failures
 from search.job import Job
 from search.known import Foresight
@@ -360,6 +361,41 @@ def test_a_rung_that_was_stored_but_not_told_is_told(open_study, monkeypatch: py
     monkeypatch.undo()
     heir = open_study("budget.trials=1")
     assert heir.adopt_orphans() == {job.number: "finished"} and heir.is_finished()
+
+
+def test_a_driver_that_dies_while_it_has_a_trial_tried_again_loses_no_candidate(
+    open_study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for dies_in in ("queue", "end"):
+        dead = open_study("budget.trials=1", name=dies_in)
+        job = next_job(dead)
+        lost, _ = dead.try_by_hand(job.candidate)
+        assert next_job(dead).number == lost
+
+        def die(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, dies_in, die)
+            with pytest.raises(KeyboardInterrupt):
+                dead.fail(lost, "why", "lost_worker")
+        heir = open_study("budget.trials=1", name=dies_in)
+        assert heir.adopt_orphans() == {job.number: "queued", lost: "queued"}
+        again = [next_job(heir), next_job(heir)]
+        assert [each.candidate for each in again] == [job.candidate] * 2 and heir.next() is None
+        assert len({job.number, lost} | {each.number for each in again}) == 4
+
+
+def test_the_seconds_of_a_trial_are_those_that_workers_say(open_study) -> None:
+    study = open_study("budget.trials=2", "budget.images={min: 300, max: 900}", "halving=false")
+    job = next_job(study)
+    study.report(job.number, result(study, job, rung=0), seconds=7.0)
+    study.fail(job.number, "why", "lost_worker", seconds=2.0)
+    again = next_job(study)
+    assert (again.number, again.seconds_before) == (job.number, 7.0)
+    assert study.report(again.number, result(study, again), seconds=4.0).seconds == 11.0
+    failed = next_job(study)
+    assert study.fail(failed.number, "why", "timeout", seconds=3.0).seconds == 3.0
 
 
 # Confirming
