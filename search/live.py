@@ -43,7 +43,7 @@ class Tally:
     Args:
         study: Its views are written after each trial that ends or comes to wait, as long as that is quick; its report
             now and then.
-        workers: Jobs at a time.
+        workers: Jobs at a time; fewer may find a place.
         expected_seconds: Of a full training, before any part of one has ended.
     """
 
@@ -54,6 +54,7 @@ class Tally:
         self.running: dict[int, _Running] = {}
         self.ended_now: list[Record] = []
         self._trained_seconds = self._trained_images = 0.0
+        self._most_running = 0
         self._is_confirming = False
         self._last_page = time.monotonic()
         self._next_views = 0.0
@@ -61,6 +62,7 @@ class Tally:
 
     def start(self, job: Job) -> None:
         self.running[job.number] = _Running(job, time.monotonic(), self._images_before(job))
+        self._most_running = max(self._most_running, len(self.running))
         self._is_confirming = job.kind == "confirm"
         self._left = self.study.left()
 
@@ -132,7 +134,7 @@ class Tally:
             if running.job.kind == "train"
         )
         # Thirds of a budget do not add up to exactly all of it.
-        return max(share * each / self.workers, 0.0)
+        return max(share * each / (self._most_running or self.workers), 0.0)
 
     def line(self) -> str:
         """Counts, front and time left in one line."""

@@ -86,7 +86,10 @@ class Searching:
             return
         from search import tune
 
-        self._say(f"starting Ray for {self.workers} workers")
+        if self.address:
+            self._say(f"connecting to the Ray cluster at {self.address}")
+        else:
+            self._say(f"starting Ray for {self.workers} workers")
         resources = self.space.resources
         gpus = int(-(-resources.gpu * self.workers // 1))
         tune.start(address=self.address, cpus=self.workers * resources.cpu, gpus=gpus)

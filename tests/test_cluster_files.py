@@ -50,6 +50,8 @@ def test_the_job_of_kuberay_has_only_fields_that_there_are() -> None:
         (container,) = pod["containers"]
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         assert container["resources"] == groups[0]["template"]["spec"]["containers"][0]["resources"]
+    # A retry runs in another pod, to which the lease of the one before says nothing.
+    assert spec["backoffLimit"] == 0 or spec["entrypoint"].endswith(" --take-over")
     pinned = re.search(r"^ray==(\S+)$", (FOLDER.parents[1] / "constraints.txt").read_text(), re.M)
     assert pinned is not None and cluster["rayVersion"] == pinned[1]
 
@@ -97,7 +99,9 @@ def test_the_slurm_job_starts_ray_on_each_node_and_hands_on_the_code_of_the_driv
     said = calls.read_text()
     assert "python -m search.run a space.yaml --trials 9 --address 10.0.0.1:20077" in said
     for node, role in (("n1", "--head --node-ip-address=10.0.0.1 --port=20077"), ("n2", "--address=10.0.0.1:20077")):
-        assert re.search(rf"--nodelist={node} --overlap ray start {role}.*--num-cpus=16 --num-gpus=4", said)
+        assert re.search(
+            rf"--cpus-per-task=16 --nodelist={node} --overlap ray start {role}.*--num-cpus=16 --num-gpus=4", said
+        )
     assert said.count("ray start") == 3
 
 

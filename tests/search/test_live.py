@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from search import live
+from search.job import Job
 from search.live import Tally
 from search.record import Record
 
@@ -30,3 +31,15 @@ def test_views_of_many_trials_are_written_seldom(monkeypatch: pytest.MonkeyPatch
         now[0] += 2.0
         tally.end(Record(number=number, state="complete"))
     assert len(calls) == written and tally._left == 3.0
+
+
+def test_the_time_left_is_that_of_as_many_as_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a number of workers a cluster is given as many as it takes, which is not known beforehand."""
+    monkeypatch.setattr(live.time, "monotonic", lambda: 0.0)
+    budget = SimpleNamespace(rungs=(100,), images=100)
+    views = SimpleNamespace(trials=[])
+    study: Any = SimpleNamespace(write_views=lambda: views, left=lambda: 9.0, space=SimpleNamespace(budget=budget))
+    tally = Tally(study, workers=10_000, expected_seconds=5.0)
+    for number in range(3):
+        tally.start(Job(number=number, candidate={}))
+    assert tally.seconds_left == (9 + 3) * 5.0 / 3
