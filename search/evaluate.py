@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import platform
 import statistics
@@ -19,7 +20,7 @@ from trainers.atomic import write_atomically
 from trainers.errors import UserError
 from trainers.provenance import device_name, versions
 from trainers.recipe import Recipe
-from trainers.run import Progress, Run, TrainingState
+from trainers.run import Progress, Run, TrainingState, UnfitStateError
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from trainers.cache import Cache
     from trainers.data.dataset import Images
     from trainers.models.diffusion_model import DiffusionModel
+
+
+_logger = logging.getLogger(__name__)
 
 
 def _ignore(progress: Progress) -> None:
@@ -115,18 +119,18 @@ def train(
     """Take a trial from rung to rung as far as planned.
 
     The state is kept in the trial's folder before a rung counts as reached, so that any worker may go on from there;
-    whoever ends the trial removes it. Where it is missing or damaged, training starts again.
+    whoever ends the trial removes it. Where it is missing, damaged or another trial's, training starts again.
 
     Raises:
         FloatingPointError: when the training or a measurement diverges.
     """
-    from trainers.states import STATE_FILE, load_state, save_state
+    from trainers.states import STATE_FILE, save_state
 
     copies = Checkpoints(plan.checkpoints) if plan.checkpoints else None
     if copies is not None and plan.first_rung:
         # Also where there is a state: another machine may have taken the trial further since.
         copies.get(Path(plan.folder))
-    state = load_state(Path(plan.folder), device=str(shop.device)) if plan.first_rung else None
+    state = _kept(plan, shop) if plan.first_rung else None
     for rung in range(plan.first_rung, plan.last_rung + 1):
         result = evaluate(plan, shop, rung=rung, state=state, on_progress=on_progress)
         state = result.state
@@ -204,7 +208,12 @@ def evaluate(
     """
     images, is_last = plan.rungs[rung], rung == len(plan.rungs) - 1
     run = replace(_run_of(plan, shop, until_images=images), state=state, on_progress=on_progress)
-    model = Recipe.parse(plan.recipe).run(run)
+    try:
+        model = Recipe.parse(plan.recipe).run(run)
+    except UnfitStateError as error:
+        _tell_unfit(plan, error)
+        run = run.up_to(images, None)
+        model = Recipe.parse(plan.recipe).run(run)
     measurements = {}
     for objective in shop.objectives:
         if is_last or objective.is_learned:
@@ -216,6 +225,20 @@ def evaluate(
             _write_folder(plan, model, measurements, run.seconds, images=shop.images)
     kept = None if is_last else run.kept_state
     return RungResult(images, is_last, measurements, dict(run.seconds), model.notes, device_name(shop.device), kept)
+
+
+def _kept(plan: TrialPlan, shop: Workshop) -> TrainingState | None:
+    from trainers.states import load_state
+
+    try:
+        return load_state(Path(plan.folder), device=str(shop.device))
+    except UnfitStateError as error:
+        _tell_unfit(plan, error)
+        return None
+
+
+def _tell_unfit(plan: TrialPlan, error: UnfitStateError) -> None:
+    _logger.warning("trial %d: its training state is not used: %s; it starts from the beginning", plan.number, error)
 
 
 def _run_of(plan: TrialPlan, shop: Workshop, *, until_images: int) -> Run:

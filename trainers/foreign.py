@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ def json_inside(folder: Path, name: str | Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def is_number(found: Any) -> bool:
+    """Whether what JSON held is a finite number, and as a float too."""
+    return type(found) in (int, float) and abs(found) <= sys.float_info.max
 
 
 def refuse_links_out(folder: Path) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainers.run import UnfitStateError
 from trainers.training_log import TrainingLog
 
 if TYPE_CHECKING:
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.recipe import Recipe
-    from trainers.run import Progress, Run
+    from trainers.run import Progress, Run, TrainingState
 
 _SECONDS_BETWEEN_LINES = 5.0
 _MOST_MEASURING = 0.1
@@ -51,15 +52,27 @@ class FullTraining:
     def train(self, run: Run) -> tuple[DiffusionModel, float]:
         """The trained model, and the seconds of training, those before an interruption included.
 
+        A checkpoint that cannot be gone on from is told, and training starts again.
+
         Raises:
             FloatingPointError: when the training diverges.
         """
-        from trainers.states import load_state, save_state
+        from trainers.states import load_state
+
+        try:
+            state = load_state(self.checkpoint, device=str(run.device))
+            # All have read it before the first one writes another.
+            run.processes.wait()
+            if state is not None:
+                return self._trained(run, state)
+        except UnfitStateError as error:
+            self.tell(f"the checkpoint {self.checkpoint} is not used: {error}. Training starts from the beginning.")
+        return self._trained(run, None)
+
+    def _trained(self, run: Run, state: TrainingState | None) -> tuple[DiffusionModel, float]:
+        from trainers.states import save_state
 
         images = run.budget_images
-        state = load_state(self.checkpoint, device=str(run.device))
-        # All have read it before the first one writes another.
-        run.processes.wait()
         if state is not None:
             self.tell(f"going on from {state.images:,} of {images:,} images")
         log = TrainingLog.open(self.folder, images=state.images if state else 0)

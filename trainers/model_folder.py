@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
-from trainers.foreign import bytes_inside, json_inside
+from trainers.foreign import bytes_inside, is_number, json_inside
 from trainers.job import FILE as JOB
 
 if TYPE_CHECKING:
@@ -65,6 +64,11 @@ class ModelFolder:
         measured = _json(self.job_path / RECORD).get("measurements", {})
         return measured if _is_measured(measured) else {}
 
+    def _lineage(self) -> Mapping[str, Any]:
+        """Where the trial is from; empty for a recipe that is no trial's."""
+        found = _json(self.path / _LINEAGE)
+        return found if _is_lineage(found) else {}
+
     def write(self, model: DiffusionModel, run: Run, record: Mapping[str, Any]) -> None:
         """Write model, decoder, samples, recipe and lineage, and last the record, which says that they are there."""
         from trainers.models import files
@@ -91,7 +95,7 @@ class ModelFolder:
         script = generate_script(has_labels=model.spec.network.classes > 0, has_latents=run.images.latents is not None)
         write_atomically(self.path / "generate.py", script.encode())
         found = dict(self._for_others(model, exchange=exchange))
-        lineage = _json(self.path / _LINEAGE)
+        lineage = self._lineage()
         card = Card(
             name=self.job.name,
             model=model,
@@ -147,9 +151,18 @@ def _is_measured(found: Any) -> bool:
     )
 
 
+def _is_lineage(found: Mapping[str, Any]) -> bool:
+    """Whether what is read of it has the form of what export writes."""
+    teacher, confirmed = found.get("teacher", {}), found.get("confirmed", {})
+    return (
+        isinstance(teacher, dict)
+        and isinstance(confirmed, dict)
+        and all(isinstance(again, dict) for again in confirmed.values())
+    )
+
+
 def _are_numbers(measurement: Mapping[str, Any]) -> bool:
-    numbers = (measurement[name] for name in ("value", "stderr", "samples"))
-    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+    return all(is_number(measurement[name]) for name in ("value", "stderr", "samples"))
 
 
 def _is_record(found: Mapping[str, Any]) -> bool:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import TypeAdapter
 
 from trainers.errors import UserError
+from trainers.run import UnfitStateError
 from trainers.stage import STAGES, Stage
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
-    from trainers.run import Run
+    from trainers.run import Run, TrainingState
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,13 @@ class Recipe:
 
         Stages after the training are applied in any case, so an unfinished model is measured as what it would become.
         ``run.kept_state`` then holds what is needed to go on.
+
+        Raises:
+            UnfitStateError: when ``run.state`` is none that this recipe leaves, before anything is trained.
         """
         model, first = run.teacher, 0
         if run.state is not None:
+            self._check_state(run.state, run)
             model, first = run.state.model, run.state.stage
             run.kept_state = run.state
         spans = list(self.image_spans(run.budget_images))
@@ -85,6 +90,19 @@ class Recipe:
                 model = self.stages[index].apply(model, run)
             run.processes.check_agreement(model, run.stage_name)
         return model
+
+    def _check_state(self, state: TrainingState, run: Run) -> None:
+        from trainers.compression.descent import NotDescendedError, check_survivors
+
+        if not 0 <= state.stage < len(self.stages):
+            raise UnfitStateError(f"it stopped in stage {state.stage} of a recipe with {len(self.stages)}")
+        before = Recipe(self.stages[: state.stage])
+        self.stages[state.stage].check_state(state, spec=before.plan(run.teacher.spec), run=run)
+        for model in (state.model, *state.beside.values()):
+            try:
+                check_survivors(model)
+            except NotDescendedError as error:
+                raise UnfitStateError(f"its model {error}") from None
 
     def _occurrence(self, index: int) -> tuple[int, int]:
         """Which stage of its kind this is, from 0, and how many there are."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from trainers.models.diffusion_model import DiffusionModel
 
 
+class UnfitStateError(ValueError):
+    """A training state that cannot be gone on from: damaged, of another training, or made up; the text says how."""
+
+
 @dataclass(frozen=True)
 class TrainingState:
     """Where a training stage stopped, so that it goes on as if it never had.

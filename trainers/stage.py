@@ -12,7 +12,7 @@ from trainers.registry import Registry
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
-    from trainers.run import Run
+    from trainers.run import Run, TrainingState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,16 @@ class Stage(ABC):
         from trainers.errors import UserError
 
         raise UserError(f"{STAGES.name_of(self)} cannot be applied in parts. Use prune.")
+
+    def check_state(self, state: TrainingState, *, spec: ArchSpec, run: Run) -> None:
+        """Make sure that a state is one that this stage leaves, applied to a model of ``spec``.
+
+        Raises:
+            UnfitStateError: when it is not, as far as its models tell; its tensors are checked where they are put back.
+        """
+        from trainers.run import UnfitStateError
+
+        raise UnfitStateError(f"it stopped in {STAGES.name_of(self)}, which trains nothing")
 
     def prepare(self, run: Run) -> None:  # noqa: B027 (most stages need nothing)
         """Compute what this stage needs of the teacher and every trial shares; called before any trial."""

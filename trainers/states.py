@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
+from trainers.foreign import LONGEST_REASON
 from trainers.models import files
-from trainers.run import TrainingState
+from trainers.run import TrainingState, UnfitStateError
+from trainers.visible import visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +41,11 @@ def save_state(state: TrainingState, folder: Path) -> None:
 
 
 def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
-    """The state in ``folder``, or None when there is none or it is damaged: training then starts again."""
+    """The state in ``folder``, or None when there is none.
+
+    Raises:
+        UnfitStateError: when it is damaged, or none of ours.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = folder / STATE_FILE
@@ -56,9 +62,13 @@ def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
             if key.startswith(_BESIDE)
         }
         model = files.unpacked(_under(_MODEL, held), metadata)
-        return TrainingState(int(progress["stage"]), int(progress["images"]), model, _under(_TRAINING, held), beside)
-    except (SafetensorError, UserError, *files.UNFIT):
-        return None
+        stage, images = progress["stage"], progress["images"]
+        if type(stage) is not int or type(images) is not int:
+            raise TypeError("its stage and images are no numbers")
+        return TrainingState(stage, images, model, _under(_TRAINING, held), beside)
+    except (SafetensorError, UserError, *files.UNFIT) as error:
+        reason = visible(" ".join(str(error).split())) or type(error).__name__
+        raise UnfitStateError(f"it cannot be read: {reason[:LONGEST_REASON].rstrip('.')}") from None
 
 
 def _under(kind: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:

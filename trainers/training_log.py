@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from trainers.atomic import write_atomically
+from trainers.errors import UserError
+from trainers.foreign import bytes_inside, is_number
+from trainers.visible import all_visible
 
 _FILE, _SAMPLES = "progress.jsonl", "samples"
 
@@ -29,15 +32,16 @@ class TrainingLog:
     @classmethod
     def open(cls, folder: Path, *, images: int) -> TrainingLog:
         """The log of a training that goes on from ``images``; what came after them is forgotten."""
-        path = folder / _FILE
         if not images:
             shutil.rmtree(folder / _SAMPLES, ignore_errors=True)
         try:
-            written = path.read_text().splitlines() if images and path.is_file() else []
-            return cls(folder, [line for line in map(json.loads, written) if line["images"] <= images])
-        except (OSError, ValueError, KeyError, TypeError):
-            # A damaged log is only a log: it begins again.
-            return cls(folder, [])
+            content = bytes_inside(folder, _FILE) if images else None
+            written = [all_visible(json.loads(line)) for line in (content or b"").splitlines()]
+        except (UserError, ValueError, RecursionError):
+            written = [None]
+        # A damaged log is only a log: it begins again.
+        lines = [line for line in written if line["images"] <= images] if all(map(_is_line, written)) else []
+        return cls(folder, lines)
 
     @property
     def seconds(self) -> float:
@@ -52,3 +56,10 @@ class TrainingLog:
         self.lines.append(line)
         write_atomically(self.folder / _SAMPLES / f"{images:09d}.webp", strip)
         write_atomically(self.folder / _FILE, "".join(f"{json.dumps(line)}\n" for line in self.lines).encode())
+
+
+def _is_line(found: Any) -> bool:
+    """Whether it has the form of a line of the log, as far as it is read again."""
+    if not isinstance(found, dict) or type(found.get("images")) is not int:
+        return False
+    return is_number(found.get("seconds"))

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from objectives.fid import Fid
 from search import drive, watchdog
@@ -283,7 +285,19 @@ def test_a_rung_that_was_kept_but_not_told_is_only_measured(
     assert fids(replace(plan, first_rung=1, last_rung=1), shop) == before[1:] and not trained
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"torn")])
+def with_short_moments(path: Path) -> None:
+    """As a stranger may make it: each moment of the optimiser has one value, whatever its weights have."""
+    with safe_open(path, framework="pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(path)
+    short = {name: torch.zeros(1) for name in tensors if name.endswith("exp_avg")}
+    assert short
+    save_file({**tensors, **short}, path, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"torn"), with_short_moments]
+)
 def test_without_its_state_a_trial_begins_again(
     plan: TrialPlan, shop: Workshop, trained: Counter[tuple[int, int]], damage: Callable[[Path], object]
 ) -> None:

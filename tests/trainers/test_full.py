@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import build
 from trainers.cache import Cache
 from trainers.command import INTERRUPTED
 from trainers.errors import UserError
+from trainers.foreign import MOST_JSON_BYTES
 from trainers.full import main
 from trainers.generate_script import generate_script
 from trainers.kept_costs import kept_costs
@@ -90,6 +93,30 @@ def test_an_interrupted_training_ends_as_one_that_was_not(job: Path, monkeypatch
     assert lines(job / "unbroken")[0]["measurements"]["fid"]["value"] > 0
 
 
+def test_a_checkpoint_that_does_not_fit_is_told_and_not_used(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the optimiser of another network, whose short moments a fused step would write beyond."""
+    assert main(job, every=300, out=job / "unbroken") == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(1, patch)
+        assert main(job, every=300) == INTERRUPTED
+    (state,) = (job / "model").glob("checkpoint-*/training.safetensors")
+    with safe_open(state, framework="pt") as opened:
+        metadata = opened.metadata()
+    save_file({**load_file(state), "training:optimizer.0.exp_avg": torch.zeros(3)}, state, metadata=metadata)
+    capsys.readouterr()
+    assert main(job, every=300) == 0
+    out = capsys.readouterr().out
+    told = [
+        line for line in out.splitlines() if "is not used: its optimizer.0.exp_avg is float32 of shape (3,)" in line
+    ]
+    assert len(told) == 1 and told[0].endswith("Training starts from the beginning.")
+    unbroken, again = (files.load(job / name) for name in ("unbroken", "model"))
+    assert unbroken.fingerprint() == again.fingerprint()
+    assert [line["images"] for line in lines(job / "model")] == [300, 600]
+
+
 def test_a_checkpoint_of_another_recipe_is_none(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         interrupt_at(1, patch)
@@ -136,6 +163,20 @@ def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
     ):
         assert told in card, told
     assert record["seed"] == 3 and record["images"] == 60
+
+
+@pytest.mark.parametrize(
+    "lineage",
+    [{"teacher": [1]}, {"teacher": "x"}, {"confirmed": [1]}, {"confirmed": None}, {"confirmed": {"size_mb": 1}}],
+)
+def test_a_lineage_that_is_none_is_left_out_of_the_card(job: Path, lineage: dict[str, object]) -> None:
+    (job / "lineage.json").write_text(json.dumps({"study": "of nobody", **lineage}))
+    (job / "recipe.yaml").write_text(
+        RECIPE.replace("  - distil", "  # - distil").replace("{fid: {extractor: labels, samples: 100}}, ", "")
+    )
+    assert main(job) == 0
+    card = (job / "model" / "model_card.md").read_text()
+    assert "fingerprint of the weights" in card and "of nobody" not in card
 
 
 def test_a_cost_that_changed_is_said() -> None:
@@ -202,6 +243,35 @@ def test_a_log_that_goes_on_forgets_what_came_after(tmp_path: Path) -> None:
     again = TrainingLog.open(tmp_path, images=200)
     assert [line["images"] for line in again.lines] == [100, 200] and again.seconds == 20.0
     assert TrainingLog.open(tmp_path, images=0).lines == [] and not (tmp_path / "samples").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"images": 100}',
+        '{"images": 100, "seconds": "x"}',
+        '{"images": 100, "seconds": NaN}',
+        '{"images": 100, "seconds": 1' + "0" * 400 + "}",
+        '{"images": "x", "seconds": 1}',
+        "[]",
+        "null",
+        "[" * 100_000,
+        "\xff",
+    ],
+)
+def test_a_damaged_log_begins_again(tmp_path: Path, content: str) -> None:
+    whole = '{"images": 50, "seconds": 2, "loss": 1.0, "measurements": {}}\n'
+    (tmp_path / "progress.jsonl").write_bytes((whole + content).encode("latin-1"))
+    log = TrainingLog.open(tmp_path, images=200)
+    assert log.lines == [] and log.seconds == 0.0
+    (tmp_path / "progress.jsonl").write_text(whole)
+    assert TrainingLog.open(tmp_path, images=200).seconds == 2.0
+
+
+def test_a_log_without_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "progress.jsonl").open("wb") as file:
+        file.truncate(MOST_JSON_BYTES + 1)
+    assert TrainingLog.open(tmp_path, images=200).lines == []
 
 
 def test_a_recipe_that_trains_nothing_is_carried_out_once(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:

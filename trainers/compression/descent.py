@@ -33,6 +33,21 @@ def inherited(tensors: Mapping[str, Tensor], model: DiffusionModel, ancestor: Di
     return smaller
 
 
+def check_survivors(model: DiffusionModel) -> None:
+    """Make sure that each list of surviving channels is of a group that the model has, and as long as that is wide.
+
+    Raises:
+        NotDescendedError: when one is not.
+    """
+    if not model.survivors:
+        return
+    widths = {group.name: group.width for group in coupled_groups(model.spec)}
+    for name, channels in model.survivors.items():
+        width = widths.get(name)
+        if width != len(channels):
+            raise NotDescendedError(f"lists {len(channels)} surviving channels of {name!r}, which has {width}")
+
+
 def _restricted(tensors: Mapping[str, Tensor], survivors: Mapping[str, Tensor], spec: ArchSpec) -> dict[str, Tensor]:
     """Tensors shaped like the parameters of ``spec``, with only the surviving channels of each group."""
     smaller = dict(tensors)

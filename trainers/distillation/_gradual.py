@@ -6,7 +6,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from trainers.distillation._loop import Phase, phase_ends, phase_of
+from trainers.distillation._kept import phase_of
+from trainers.distillation._loop import Phase, phase_ends
 from trainers.distillation._optimizers import slow_here
 from trainers.distillation._training import taught
 from trainers.models.fresh import fresh

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from trainers.distillation._kept import PHASE, kept_like, phase_of
 from trainers.distillation._optimizers import kept_state, optimizer_of, restore_state
 from trainers.distillation._precision import Precision, checkpointed, compiled
 from trainers.distillation._zeros import Zeros
 from trainers.models import float16
 from trainers.processes import Processes
+from trainers.run import UnfitStateError
 
 if TYPE_CHECKING:
     from trainers.distillation._stage import TrainingStage
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _WARMUP_BATCHES = 20
 _SECONDS_BETWEEN_REPORTS = 1.0
-_AVERAGE, _UNROUNDED, _PHASE = "average.", "unrounded.", "phase"
+_AVERAGE, _UNROUNDED = "average.", "unrounded."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ def trained(
     Raises:
         FloatingPointError: when the loss is not finite.
         UserError: when a weight has become too large for its 16 bits.
+        UnfitStateError: when the run's state is of this stage and phase, and none that they leave.
     """
     phase = phase or Phase(number=0, first_image=run.first_image, last_image=run.last_image, beside={})
     net = model.copy_of_net().train()
@@ -110,10 +113,13 @@ def trained(
     state = run.state
     if state is not None and (state.stage, phase_of(state.tensors)) == (run.stage_index, phase.number):
         seen = state.images
+        # The last batch may go beyond the end.
+        if not phase.first_image <= seen < phase.last_image + options.batch:
+            raise UnfitStateError(f"it stopped after {seen} images, which are none that {run.stage_name} sees")
         restore_state(optimizer, state.tensors)
         for part in (zeros, average, precision):
             part.restore_state(state.tensors)
-        _restore_unrounded(net, state.tensors)
+        _restore_unrounded(net, model.spec, state.tensors)
     rate = _Rate(options, *(phase.rates or (phase.first_image, phase.last_image)))
     last_report, began = monotonic(), seen
     with checkpointed(net, is_wanted=options.checkpointing):
@@ -135,7 +141,7 @@ def trained(
     if seen > began:
         assert value is not None
         run.report(min(seen, run.last_image), float(value))
-        kept = kept_state(optimizer) | _unrounded(net, model.spec) | {_PHASE: torch.tensor(phase.number)}
+        kept = kept_state(optimizer) | _unrounded(net, model.spec) | {PHASE: torch.tensor(phase.number)}
         for part in (zeros, average, precision):
             kept |= part.kept_state()
         run.keep(seen, _holding(model, net), kept, beside=phase.beside)
@@ -151,11 +157,6 @@ def phase_ends(run: Run, batch: int, shares: Iterable[float]) -> list[int]:
     """
     batches = math.ceil((run.last_image - run.first_image) / batch)
     return [run.first_image + batch * round(share * batches) for share in shares]
-
-
-def phase_of(tensors: Mapping[str, Tensor]) -> int:
-    """The phase that a kept state belongs to."""
-    return int(tensors[_PHASE]) if _PHASE in tensors else 0
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ class _Average:
 
     def restore_state(self, kept: Mapping[str, Tensor]) -> None:
         for name, tensor in self.tensors.items():
-            tensor.copy_(kept[f"{_AVERAGE}{name}"])
+            tensor.copy_(kept_like(tensor, f"{_AVERAGE}{name}", kept))
 
 
 def _holding(model: DiffusionModel, net: nn.Module) -> DiffusionModel:
@@ -270,6 +271,7 @@ def _unrounded(net: nn.Module, spec: ArchSpec) -> dict[str, Tensor]:
     return {f"{_UNROUNDED}{name}": state[name].detach().clone() for name in float16.names_in_float16(spec)}
 
 
-def _restore_unrounded(net: nn.Module, kept: Mapping[str, Tensor]) -> None:
-    named = {name.removeprefix(_UNROUNDED): tensor for name, tensor in kept.items() if name.startswith(_UNROUNDED)}
-    net.load_state_dict(named, strict=False)
+def _restore_unrounded(net: nn.Module, spec: ArchSpec, kept: Mapping[str, Tensor]) -> None:
+    state = net.state_dict()
+    for name in float16.names_in_float16(spec):
+        state[name].copy_(kept_like(state[name], f"{_UNROUNDED}{name}", kept))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from trainers.distillation._kept import kept_like
+from trainers.run import UnfitStateError
+
 if TYPE_CHECKING:
     from trainers.run import Run
 
@@ -44,29 +47,61 @@ def slow_here(kind: str, run: Run) -> tuple[Mapping[str, Any], ...]:
 
 def kept_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """A copy of everything the optimiser remembers, by the place of the parameter and the name of the value."""
-    kept = {}
-    for place, parameter in enumerate(_parameters(optimizer)):
-        for name, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor):
-                kept[f"{_STATE}.{place}.{name}"] = value.detach().clone()
-            else:
-                kept[f"{_NUMBER}.{place}.{name}"] = torch.tensor(value)
-    return kept
+    return {
+        _name(place, part, value): _as_tensor(value).detach().clone()
+        for place, parameter in enumerate(_parameters(optimizer))
+        for part, value in optimizer.state.get(parameter, {}).items()
+    }
 
 
 def restore_state(optimizer: torch.optim.Optimizer, kept: Mapping[str, Tensor]) -> None:
-    """Put back what ``kept_state`` gave; other names are left alone.
+    """Put back what ``kept_state`` gave; names of others are left alone. The optimiser has not made a step yet.
 
-    Not through ``load_state_dict``: it may change the type of a state, and each library nests its own.
+    Not through ``load_state_dict``: it may change the type of a state, looks at no shape, and each library nests its
+    own.
+
+    Raises:
+        UnfitStateError: when it is not what this optimiser keeps of these parameters.
     """
-    parameters = list(_parameters(optimizer))
-    for name, value in kept.items():
-        kind, _, rest = name.partition(".")
-        if kind in (_STATE, _NUMBER):
-            place, _, part = rest.partition(".")
-            parameter = parameters[int(place)]
-            restored = value.to(parameter.device, copy=True) if kind == _STATE else value.item()
-            optimizer.state[parameter][part] = restored
+    _make_first_state(optimizer)
+    known: set[str] = set()
+    for place, parameter in enumerate(_parameters(optimizer)):
+        own = optimizer.state[parameter]
+        names = {part: _name(place, part, value) for part, value in own.items()}
+        if kept.keys().isdisjoint(names.values()):  # a parameter without a gradient
+            del optimizer.state[parameter]
+            continue
+        for part, value in list(own.items()):
+            restored = kept_like(_as_tensor(value), names[part], kept)
+            if part == "step" and restored < 0:
+                raise UnfitStateError(f"its {names[part]} is {restored.item():g}, and no step is before the first")
+            own[part] = restored.to(parameter.device, copy=True) if isinstance(value, Tensor) else restored.item()
+        known.update(names.values())
+    others = [name for name in kept if name.partition(".")[0] in (_STATE, _NUMBER) and name not in known]
+    if others:
+        raise UnfitStateError(f"it has {others[0]!r}, which this optimiser does not keep")
+
+
+@torch.no_grad()
+def _make_first_state(optimizer: torch.optim.Optimizer) -> None:
+    """Let the optimiser make a state for every parameter, by a step that changes none."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    for parameter in _parameters(optimizer):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def _name(place: int, part: str, value: object) -> str:
+    return f"{_STATE if isinstance(value, Tensor) else _NUMBER}.{place}.{part}"
+
+
+def _as_tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.tensor(value)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:

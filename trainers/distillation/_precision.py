@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from trainers.distillation._kept import kept_like
+from trainers.run import UnfitStateError
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _SCALE = "loss_scale"
+_LARGEST_SCALE = torch.finfo(torch.float32).max
 _LEAST_SCALE = 1e-3
 """Gradients that still overflow below it are infinite in any arithmetic."""
 
@@ -78,9 +82,15 @@ class Precision:
         return {_SCALE: torch.tensor([state["scale"], state["_growth_tracker"]], dtype=torch.float64)}
 
     def restore_state(self, kept: Mapping[str, Tensor]) -> None:
-        """Take them from what ``kept_state`` gave."""
+        """Take them from what ``kept_state`` gave.
+
+        Raises:
+            UnfitStateError: when they are not there, or no such numbers.
+        """
         if self._scaler.is_enabled():
-            scale, tracker = kept[_SCALE].tolist()
+            scale, tracker = kept_like(self.kept_state()[_SCALE], _SCALE, kept).tolist()
+            if not 0 < scale <= _LARGEST_SCALE or not 0 <= tracker < self._scaler.get_growth_interval():
+                raise UnfitStateError(f"its {_SCALE} is {scale:g}, well for {tracker:g} steps")
             self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": scale, "_growth_tracker": int(tracker)})
 
 

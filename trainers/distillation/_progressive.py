@@ -13,15 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from trainers.cache import Cache
-from trainers.distillation._loop import Batch, Loss, Phase, Timesteps, phase_ends, phase_of, trained
+from trainers.distillation._kept import phase_of
+from trainers.distillation._loop import Batch, Loss, Phase, Timesteps, phase_ends, trained
 from trainers.distillation._losses import squared_error, two_steps_in_one
 from trainers.distillation._optimizers import slow_here
 from trainers.models.samplers.ddim import ddim_step
 
 if TYPE_CHECKING:
     from trainers.distillation.progressive import Progressive
+    from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
+    from trainers.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,19 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
     return replace(student, notes=others).after(stage, spec=spec, notes=(*merged, *slow_here(stage.optimizer, run)))
 
 
+def kept_specs(phase: int, spec: ArchSpec, run: Run, stage: Progressive) -> dict[str, ArchSpec]:
+    """The architectures in a state of the span of this number; empty where there is none."""
+    student = teacher = spec
+    for span in _spans(stage, run):
+        if span.part == 0:
+            teacher = student
+        else:
+            student = _pruning(stage, span, start=teacher, now=student).plan(student)
+        if span.number == phase:
+            return {"model": student, "teacher": teacher}
+    return {}
+
+
 def _two_in_one(teacher: DiffusionModel, stage: Progressive, iteration: int) -> tuple[Loss, Timesteps]:
     """The loss of an iteration, and the timesteps at which its student is drawn."""
     spec = teacher.spec
@@ -120,22 +136,26 @@ def _pruned(
     student: DiffusionModel, teacher: DiffusionModel, run: Run, stage: Progressive, span: _Span
 ) -> DiffusionModel:
     """The student after the pruning that opens this span."""
-    pruning = stage.pruning_of(span.iteration)
-    assert pruning is not None
-    prunings = span.parts - 1
-    part = pruning.up_to(span.part / prunings, start=teacher.spec, now=student.spec)
+    part = _pruning(stage, span, start=teacher.spec, now=student.spec)
     inner = replace(
         run,
         teacher=teacher,
         stage_name=f"{run.stage_name}.{span.number}",
         occurrence=span.part - 1,
-        occurrences=prunings,
+        occurrences=span.parts - 1,
     )
     # Gradients of a teacher that only this trial has are of no use to others.
     with nullcontext(run.cache.folder) if span.iteration == 0 else TemporaryDirectory() as folder:
         pruned = part.apply(replace(student, notes=()), replace(inner, cache=Cache(Path(folder))))
     notes = ({**note, "what": f"{run.stage_name}: {note['what']}"} for note in pruned.notes)
     return replace(pruned, log=student.log, notes=(*student.notes, *notes))
+
+
+def _pruning(stage: Progressive, span: _Span, *, start: ArchSpec, now: ArchSpec) -> Stage:
+    """The part of its iteration's pruning that opens this span."""
+    pruning = stage.pruning_of(span.iteration)
+    assert pruning is not None
+    return pruning.up_to(span.part / (span.parts - 1), start=start, now=now)
 
 
 def _spans(stage: Progressive, run: Run) -> Iterator[_Span]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from trainers.models.diffusion import Weighting
 from trainers.stage import Stage
+
+if TYPE_CHECKING:
+    from trainers.models.arch_spec import ArchSpec
+    from trainers.run import Run, TrainingState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +53,15 @@ class TrainingStage(Stage):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     checkpointing: bool = False
     compile: bool = False
+
+    def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
+        """The architectures in a state of a phase, from 0: of the ``model`` in training, and those beside it by name.
+
+        Empty when the stage, applied to a model of ``spec``, has no such phase.
+        """
+        return {"model": spec} if phase == 0 else {}
+
+    def check_state(self, state: TrainingState, *, spec: ArchSpec, run: Run) -> None:
+        from trainers.distillation._kept import check_models, phase_of
+
+        check_models(state, self.kept_specs(phase_of(state.tensors), spec=spec, run=run))

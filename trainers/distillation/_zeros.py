@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from trainers.distillation._kept import kept_like
+
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
 
@@ -43,6 +45,10 @@ class Zeros:
         return {f"{_NAME}{name}": is_kept.bool() for name, is_kept in self._is_kept.items()}
 
     def restore_state(self, kept: Mapping[str, Tensor]) -> None:
-        """Take them from what ``kept_state`` gave."""
+        """Take them from what ``kept_state`` gave.
+
+        Raises:
+            UnfitStateError: when they are not there, or another network's.
+        """
         for name, is_kept in self._is_kept.items():
-            is_kept.copy_(kept[f"{_NAME}{name}"])
+            is_kept.copy_(kept_like(is_kept.bool(), f"{_NAME}{name}", kept))

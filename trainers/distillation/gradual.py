@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,6 +75,13 @@ class Gradual(TaughtStage):
             except UserError as error:
                 raise UserError("\n".join(f"via: item {place}: {line}" for line in str(error).splitlines())) from None
         return super().plan(spec)
+
+    def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
+        learners = [*(between.spec_like(run.teacher.spec) for between in self.via), spec]
+        if not 0 <= phase < len(learners):
+            return {}
+        student = {"student": spec} if phase < len(self.via) else {}
+        return {"model": learners[phase], **student, **({"teacher": learners[phase - 1]} if phase else {})}
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
         from trainers.distillation import _gradual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,11 @@ class Progressive(TrainingStage):
             if pruning is not None:
                 spec = pruning.up_to(1.0, start=spec, now=spec).plan(spec)
         return self.drawn(spec)
+
+    def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
+        from trainers.distillation import _progressive
+
+        return _progressive.kept_specs(phase, spec, run, self)
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
         from trainers.distillation import _progressive

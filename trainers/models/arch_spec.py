@@ -225,6 +225,13 @@ class ArchSpec:
         """This spec with every layer passed through ``change(name, layer)``."""
         return replace(self, layers={name: change(name, layer) for name, layer in self.layers.items()})
 
+    def known_ahead(self) -> ArchSpec:
+        """This spec without what only scores decide: which channels share a norm group, and where zeros are.
+
+        The planned spec and that of the built model are then equal.
+        """
+        return self.map_layers(lambda name, layer: layer.but(norm_groups=0, norm_over=(), zeros=0.0))
+
     def structure(self) -> tuple[Any, ...]:
         """A hashable key of the network's structure, the same for equal structures; storage bits do not count."""
         shapes = (
