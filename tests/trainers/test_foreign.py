@@ -16,7 +16,7 @@ from tests.fuzz.watch import at_most
 from tests.search.study_folder import study_folder
 from trainers.data.folder import Folder
 from trainers.errors import UserError
-from trainers.foreign import bytes_inside, file_inside, json_inside, refuse_links_out
+from trainers.foreign import bytes_inside, file_inside, is_number, json_inside, refuse_links_out
 from trainers.job import Job
 from trainers.model_folder import ModelFolder
 from trainers.models import files
@@ -231,3 +231,9 @@ def test_plain_recipe_is_read():
     assert plain_yaml(RECIPE.encode())["teacher"] == {"from": "teacher"}  # type: ignore[index]
     with pytest.raises(ValueError, match="utf-8"):
         plain_yaml(b"\xff\xfe")
+
+
+def test_numbers_are_those_that_a_float_holds() -> None:
+    """JSON has integers beyond any float, and Python's reader lets infinity and NaN through."""
+    assert all(map(is_number, (0, -1, 2.5, 10**300, -1e308)))
+    assert not any(map(is_number, (10**400, -(10**400), float("inf"), float("nan"), True, None, "1", [1], {})))
