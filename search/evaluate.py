@@ -295,7 +295,9 @@ def _write_folder(
 def _log_line(note: Mapping[str, Any]) -> str:
     remark = f" ({note['note']})" if note.get("note") else ""
     warning = "warning: " if note["asked"] and not note["achieved"] else ""
-    return f"{warning}{note['what']}: asked {note['asked']:.4g}, achieved {note['achieved']:.4g}{remark}"
+    values = (note["asked"], note["achieved"])
+    asked, achieved = (value if isinstance(value, str) else f"{value:.4g}" for value in values)
+    return f"{warning}{note['what']}: asked {asked}, achieved {achieved}{remark}"
 
 
 def _finite(name: str, measurement: Measurement) -> Measurement:

@@ -306,6 +306,13 @@ def test_without_its_state_a_trial_begins_again(
     assert fids(replace(plan, first_rung=1, last_rung=1), shop) == first[1:] and set(trained.values()) == {2}
 
 
+def test_a_trial_may_ask_for_what_is_no_number(plan: TrialPlan, shop: Workshop) -> None:
+    recipe = [{"finetune": {"batch": 64, "optimizer": "adam_8bit"}}]
+    *_, last = train(replace(plan, recipe=recipe, rungs=(64,), last_rung=0), shop)
+    assert last.is_last
+    assert "asked adam_8bit, achieved adam_8bit (on a CPU" in (Path(plan.folder) / "log.txt").read_text()
+
+
 def test_a_model_is_measured_again_with_noise_that_the_search_never_saw(plan: TrialPlan, shop: Workshop) -> None:
     *_, last = train(plan, shop)
     seeds = (11, 12, 13)
