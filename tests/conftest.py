@@ -23,8 +23,8 @@ from trainers.run import Run
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Ray's workers give way to all else by default: beside another process of tests they would starve.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (so Ray spells it)
-# Programs that tests start train with one thread too: two threads of each, beside another process of tests, would mostly
-# wait for each other.
+# Programs that tests start train with one thread too: two of each, beside another process of tests, would mostly wait
+# for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A suite that a shell runs in the background inherits that interrupts are ignored; here some must be heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
