@@ -33,6 +33,7 @@ from search.storage_url import (
 )
 from search.stored import RECORD
 from trainers.errors import UserError
+from trainers.foreign import place_of
 
 _ADVICE = "Is the server running, do the user and the database exist, and is the password in PGPASSWORD or ~/.pgpass?"
 _CONNECTION = {
@@ -221,7 +222,7 @@ def _server(url: str, *, is_named: bool) -> PatientStorage:
     except ArgumentError:
         raise UserError(f"the storage {without_password(url)!r} is not a URL. Write {ALLOWED}.") from None
     root = place.query.get("sslrootcert", "system")
-    if root != "system" and not Path(str(root)).is_file():
+    if root != "system" and not place_of(str(root)).is_file():
         # libpq would wait for the other end of a pipe.
         raise UserError(
             f"the storage {without_password(url)} names the certificates {str(root)!r}, which is no file on this "

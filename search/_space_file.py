@@ -17,10 +17,10 @@ def read_text(path: Path) -> str:
     Raises:
         SpaceError: when there is no such file, or it is not a text of a sensible size.
     """
-    if path.is_dir():
-        inside = sorted(path.glob("*.yaml"))
-        raise _error(path, f"is a folder. Name a YAML file, such as {inside[0] if inside else _EXAMPLE}.")
     try:
+        if path.is_dir():
+            inside = sorted(path.glob("*.yaml"))
+            raise _error(path, f"is a folder. Name a YAML file, such as {inside[0] if inside else _EXAMPLE}.")
         if not stat.S_ISREG(path.stat().st_mode):
             # Opening a pipe would wait for whoever writes into it.
             raise _error(path, f"is no regular file. Name a YAML file such as {_EXAMPLE}.")

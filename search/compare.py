@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from trainers.command import command
 from trainers.errors import UserError
+from trainers.foreign import place_of
 
 
 def main(
@@ -39,7 +40,7 @@ def main(
     """
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}.")
-    if not others and not first.is_dir():
+    if not others and not place_of(first).is_dir():
         from search.comparison.telling import compare_recipes
 
         return compare_recipes(first, workers=workers, out=out, as_json=json)

@@ -23,6 +23,7 @@ from search.estimate import measuring_seconds, training_seconds
 from search.evaluate import Workshop
 from search.preparation import build_workshop, teacher_run
 from trainers.cache import Cache
+from trainers.foreign import place_of
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,7 @@ def rehearse(foresight: Foresight, seen: Survey, images: Images, *, cache: Cache
     """Train and measure for a moment; nothing is rehearsed where even that takes long, or where training diverges."""
     space = foresight.space
     chosen, further = _chosen(foresight, seen)
-    is_here = space.teacher.source is None or Path(space.teacher.source).expanduser().is_dir()
+    is_here = space.teacher.source is None or place_of(space.teacher.source).is_dir()
     if not is_here or math.fsum(_least_seconds(foresight, spec) for _, spec in chosen) > _TOO_LONG:
         return Rehearsal()
     begun = perf_counter()

@@ -24,7 +24,7 @@ from search.devices import Stranger
 from search.rank_fidelity import RungFidelity
 from search.reference import Reference
 from trainers.errors import UserError
-from trainers.foreign import bytes_inside, file_inside
+from trainers.foreign import bytes_inside, file_inside, place_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -245,7 +245,7 @@ class StudyViews:
     @classmethod
     def open(cls, folder: Path | str) -> StudyViews:
         """Read both files. ``UserError`` when the folder is not a study or a file is damaged."""
-        folder = Path(folder)
+        folder = place_of(folder)
         if not is_study(folder):
             raise UserError(no_study(folder))
         with _without_collection():

@@ -4,6 +4,7 @@
 something to be put right first, 130 interrupted.
 """
 
+import errno
 import signal
 import sys
 import traceback
@@ -19,6 +20,17 @@ from trainers.visible import for_terminal
 FAULT = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+
+_OF_A_PATH = {
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+}
+"""What a system says of a path that was named; a missing file may be a fault of the program."""
 
 
 def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
@@ -44,10 +56,14 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
-    except Exception:
-        # A fault of this program, in full, but a driver's own message may hold the address it was given.
-        print(for_terminal(traceback.format_exc()), file=sys.stderr, end="")
-        code = FAULT
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_A_PATH and error.filename:
+            said = f"{error.filename}: {error.strerror}. Give another path, or let it be read and written.\n"
+            code = BAD_INPUT
+        else:
+            # A fault of this program, in full, but a driver's own message may hold the address it was given.
+            said, code = traceback.format_exc(), FAULT
+        print(for_terminal(said), file=sys.stderr, end="")
     sys.exit(_exit_code(code))
 
 

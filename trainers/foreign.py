@@ -18,7 +18,25 @@ from trainers.visible import all_visible
 MOST_JSON_BYTES = 64 * 2**20
 LONGEST_REASON = 400
 """Characters of what a library says of such a file: some quote half of it."""
+_LONGEST_SHOWN = 100
 _REPOSITORIES = ("models--", "datasets--")
+
+
+def place_of(written: str | Path) -> Path:
+    """The path that somebody wrote, ``~`` being a home; what is there can be asked of it without a fault.
+
+    Raises:
+        UserError: when nothing can be there, or be seen there: a name too long, no such user, a folder that is closed.
+    """
+    try:
+        place = Path(written).expanduser()
+        # Of a path that cannot be one, this raises what every other question would.
+        place.exists()
+    except (OSError, RuntimeError) as error:
+        shown = str(written) if len(str(written)) <= _LONGEST_SHOWN else f"{str(written)[:_LONGEST_SHOWN]}..."
+        reason = (error.strerror if isinstance(error, OSError) else str(error).rstrip(".")) or type(error).__name__
+        raise UserError(f"{shown} cannot be looked for: {reason}. Give a path that can be read.") from None
+    return place
 
 
 def file_inside(folder: Path, name: str | Path) -> Path | None:

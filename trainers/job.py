@@ -11,7 +11,7 @@ from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
-from trainers.foreign import bytes_inside, json_inside, refuse_links_out
+from trainers.foreign import bytes_inside, json_inside, place_of, refuse_links_out
 from trainers.plain_yaml import MOST_BYTES, plain_yaml
 from trainers.recipe import Recipe
 from trainers.resources import Resources
@@ -112,7 +112,7 @@ def _yaml(path: Path, content: bytes) -> Mapping[str, Any]:
 
 def _beside(teacher: Teacher, folder: Path) -> Teacher:
     """A teacher that export put into the folder is found there, wherever the folder was moved to."""
-    if teacher.source is not None and "\0" not in teacher.source and (folder / teacher.source).is_dir():
+    if teacher.source is not None and place_of(folder / teacher.source).is_dir():
         return replace(teacher, source=str(folder / teacher.source))
     return teacher
 

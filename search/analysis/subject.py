@@ -21,6 +21,7 @@ from search.teacher_progress import TeacherProgress
 from trainers.cache import Cache
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
+from trainers.foreign import place_of
 from trainers.job import FILE as RECIPE_FILE
 from trainers.job import Job
 from trainers.models import files
@@ -66,6 +67,7 @@ class Subject:
         """
         if path.suffix in (".yaml", ".yml"):
             return cls._of_space(path, Space.read(path), None)
+        path = place_of(path)
         if (path / _SPACE_FILE).is_file():
             teacher = path / "teacher"
             has_teacher = (teacher / files.FILE).is_file()

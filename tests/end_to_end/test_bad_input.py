@@ -295,6 +295,40 @@ def test_data_and_teachers_that_are_not_there(refused_space):
     )
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "~nosuchuser/x", f"{'x' * 300}/x"])
+def test_paths_that_no_file_can_have(refused_space, path):
+    network = unet(image_size=8, image_channels=1)
+    for changes in (
+        {"data": {"folder": {"path": path}}},
+        {"data": {"cifar10": {"path": path, "image_size": 8}}, "teacher": {"network": unet()}},
+        {"data": {"hub": {"id": "a/b", "path": path}}, "teacher": {"network": network}},
+        {"data": {"latent": {"of": "digits", "autoencoder": path}}},
+        {"teacher": {"from": path}},
+        {"teacher": {"from": f"{path}.safetensors"}},
+        {"from_study": path, "sampler": "budget_ei"},
+    ):
+        message = refused_space(**changes)
+        assert message.startswith(path[:100]) and " cannot be looked for: " in message and len(message) < 250
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["search.run", "LONG"], ["search.run", SPACE, "--try", "LONG"]),
+        *(["search.best", "LONG"], ["search.explore", "LONG"], ["search.compare", "LONG"]),
+        *(["search.compare", "LONG", "LONG"], ["search.simulate", "LONG"], ["search.validate", "LONG"]),
+        *(["search.analyse", "LONG", "--what", "sensitivity"], ["search.analyse", "LONG.yaml", "--what", "timesteps"]),
+        *(["search.export", "LONG", "--knee", "--out", "out"], ["search.export", "study", "--knee", "--out", "LONG"]),
+        ["trainers.full", "LONG"],
+    ],
+)
+def test_arguments_that_no_file_can_be_called(place, refused, arguments):
+    (place / SPACE).write_text(written())
+    study_folder(place / "study")
+    message = refused(*(argument.replace("LONG", "x" * 300) for argument in arguments))
+    assert "File name too long" in message or "has no recipe.yaml" in message
+
+
 def test_data_that_only_the_run_needs_is_found_before_anything_is_trained(place, refused):
     network = unet(image_size=8, image_channels=1)
     (place / SPACE).write_text(written(teacher={"network": network}, data={"folder": {"path": "nowhere"}}))
@@ -447,7 +481,10 @@ RECIPE = {**TINY, "recipe": [{"prune": {"ratio": 0.3}}, "distil"], "budget": {"t
         ({**RECIPE, "objectives": ["fd"]}, "objectives: unknown objective 'fd'. Did you mean 'fid'?"),
         ({**RECIPE, "data": "digit"}, "data: unknown data set 'digit'. Did you mean 'digits'?"),
         ({**RECIPE, "data": {"folder": {"path": "nowhere"}}}, "nowhere does not exist"),
+        ({**RECIPE, "data": {"folder": {"path": "x" * 300}}}, "x... cannot be looked for: File name too long."),
+        ({**RECIPE, "data": {"folder": {"path": "~nosuchuser"}}}, "~nosuchuser cannot be looked for: "),
         ({**RECIPE, "teacher": {"from": "./nowhere"}}, "teacher.from: ./nowhere does not exist"),
+        ({**RECIPE, "teacher": {"from": "x" * 300}}, "x... cannot be looked for: File name too long."),
         ({**RECIPE, "teacher": {"images": 3}}, "teacher: must have one of 'network' and 'from'"),
         ({"teacher": {"from": "x"}}, "recipe: is missing"),
         ([], "must be a mapping with 'teacher' and 'recipe'"),

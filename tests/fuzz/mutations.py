@@ -23,6 +23,8 @@ ODD: tuple[Any, ...] = (
         "/etc/passwd",
         "a/b",
         "~",
+        "~nosuchuser/x",
+        "x" * 300,
         "\0",
         "\x1b[31mred",
         "\u202eevil",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from trainers.command import command
 
 PROGRAM = """
 import _thread, signal, time
@@ -30,3 +35,26 @@ def test_what_a_script_started_in_the_background_can_be_interrupted(repository: 
         timeout=300,
     )
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), 2, "a/b: Permission denied. Give another path"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), 2, "x: File name too long. Give another path"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "own.yaml"), 1, "Traceback"),
+        (OSError(errno.EIO, "Input/output error", "x"), 1, "Traceback"),
+        (PermissionError(errno.EPERM, "Operation not permitted"), 1, "Traceback"),
+    ],
+)
+def test_path_that_the_system_refuses_is_no_fault_of_the_program(
+    error: OSError, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["main"])
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as end:
+        command(main, name="main")
+    assert end.value.code == code and capsys.readouterr().err.startswith(said)

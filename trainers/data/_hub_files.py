@@ -9,6 +9,7 @@ from trainers.data._read import Reading, images_in, stored_shape_in
 from trainers.data.dataset import Images
 from trainers.download import downloaded
 from trainers.errors import UserError
+from trainers.foreign import place_of
 
 #: The hub converts data sets of other formats to Parquet and keeps the result on this branch.
 _CONVERTED = "refs/convert/parquet"
@@ -41,7 +42,7 @@ def known_images(
     Args:
         stored: (width, height, channels) that its images have; None where they differ.
     """
-    folder = Path(path).expanduser() if path is not None else fetched(id, None)
+    folder = place_of(path) if path is not None else fetched(id, None)
     if stored is not None:
         _check_stored(folder, name, stored)
     images = images_in(folder, reading, name=folder.resolve().name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from trainers.data.dataset import DATA, Dataset, Images
+from trainers.foreign import place_of
 
 if TYPE_CHECKING:
     from trainers.data._read import Reading
@@ -57,7 +58,7 @@ class Folder(Dataset):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.path).expanduser()
+        return place_of(self.path)
 
     def _reading(self) -> Reading:
         from trainers.data._decoding import Fit

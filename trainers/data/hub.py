@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from trainers.data.dataset import DATA, Dataset, Images
 from trainers.data.folder import Folder
+from trainers.foreign import place_of
 
 
 @DATA.register("hub")
@@ -58,7 +58,7 @@ class Hub(Dataset):
     def _files(self) -> Folder:
         from trainers.data._hub_files import fetched
 
-        folder = Path(self.path).expanduser() if self.path is not None else fetched(self.id, self.subset)
+        folder = place_of(self.path) if self.path is not None else fetched(self.id, self.subset)
         return Folder(
             path=str(folder / self.subset if self.subset is not None else folder),
             image_size=self.image_size,

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 
 from trainers.data.dataset import DATA, Dataset, Images, Latents
 from trainers.errors import UserError
+from trainers.foreign import place_of
 
 if TYPE_CHECKING:
     from trainers.cache import Cache
@@ -68,10 +69,8 @@ class Latent(Dataset):
         return size // plan.factor, plan.channels
 
     def bytes_here(self) -> int | None:
-        from trainers.data._folder_size import bytes_in
-
-        # A small autoencoder would have to be trained first.
-        is_made = not isinstance(self.autoencoder, SmallAutoencoder) and bytes_in(self.autoencoder) is not None
+        # A small autoencoder would have to be trained first, and a published one is perhaps to be fetched.
+        is_made = not isinstance(self.autoencoder, SmallAutoencoder) and place_of(self.autoencoder).is_dir()
         return self.of.bytes_here() if is_made else None
 
     def load(self) -> Images:

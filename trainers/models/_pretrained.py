@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainers.errors import UserError
-from trainers.foreign import LONGEST_REASON, bytes_inside, file_inside
+from trainers.foreign import LONGEST_REASON, bytes_inside, file_inside, place_of
 from trainers.visible import all_visible
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def local_folder(source: str, *, option: str) -> Path | None:
     Raises:
         UserError: when it reads like a path but nothing is there.
     """
-    path = Path(source).expanduser()
+    path = place_of(source)
     if path.is_dir():
         return path
     if path.exists():

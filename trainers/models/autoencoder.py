@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from trainers.atomic import write_atomically
 from trainers.data.pixels import from_uint8
 from trainers.errors import UserError
-from trainers.foreign import LONGEST_REASON, file_inside
+from trainers.foreign import LONGEST_REASON, file_inside, place_of
 from trainers.models._pretrained import (
     WEIGHT_FILES,
     check_weights,
@@ -146,7 +146,7 @@ class Autoencoder:
 
         from trainers.models.files import UNFIT
 
-        path = Path(path)
+        path = place_of(path)
         file = path if path.suffix == ".safetensors" else file_inside(path, FILE) or path / FILE
         if not file.is_file():
             raise UserError(f"{file} does not exist. Give a folder that `trainers.full` or `search.export` wrote.")
@@ -292,7 +292,7 @@ def _class(kind: str) -> Any:
 
 
 def _slimfront_file(source: str) -> Path | None:
-    path = Path(source).expanduser()
+    path = place_of(source)
     if path.is_dir():
         return path if (path / FILE).is_file() else None
     return path if path.suffix == ".safetensors" else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
-from trainers.foreign import LONGEST_REASON, file_inside
+from trainers.foreign import LONGEST_REASON, file_inside, place_of
 from trainers.models import float16, linear4bit
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
@@ -44,7 +44,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = place_of(path)
     # A file that is named itself may be a link; one inside a folder may not lead out of it.
     file = path if path.suffix == ".safetensors" else file_inside(path, FILE) or path / FILE
     if not file.is_file():

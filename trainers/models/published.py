@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainers.errors import UserError
+from trainers.foreign import place_of
 from trainers.models._pretrained import (
     WEIGHT_FILES,
     WEIGHTS,
@@ -104,7 +105,7 @@ def _slimfront_model(source: str) -> Path | None:
     """The folder or file of a Slimfront model; None when the source is something else."""
     from trainers.models.files import FILE
 
-    path = Path(source).expanduser()
+    path = place_of(source)
     if path.suffix == ".safetensors" and path.name != WEIGHTS:
         return path
     return path if (path / FILE).is_file() else None
