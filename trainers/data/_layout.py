@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.data._tables import ENDINGS
+from trainers.data._walk import walked
 from trainers.errors import UserError
-from trainers.foreign import file_inside
+from trainers.foreign import file_inside, place_of
 
 _PARTS = {
     "train": "train",
@@ -23,6 +24,10 @@ _PARTS = {
     "val": "validation",
 }
 _IMAGE_ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+
+
+_NAMED = 10
+"""Of several data sets, in a message."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def layout_of(folder: Path) -> Layout:
     Raises:
         UserError: when the folder is missing, or holds neither, or holds several data sets.
     """
-    if not folder.is_dir():
+    if not place_of(folder).is_dir():
         found = "is a file, not a folder" if folder.is_file() else "does not exist"
         raise UserError(f"{folder} {found} (looked for {folder.absolute()}). Give a folder of images or Parquet files.")
     tables, images = _files(folder)
@@ -66,15 +71,12 @@ def layout_of(folder: Path) -> Layout:
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     tables: dict[str, list[Path]] = {ending: [] for ending in ENDINGS}
     images: list[Path] = []
-    for path in sorted(folder.rglob("*")):
-        # Folders such as .git or .cache, and macOS's copies of file attributes, which are named like images.
-        if any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
-            continue
+    endings = (*ENDINGS, *_IMAGE_ENDINGS)
+    for path in sorted(Path(entry) for entry in walked(folder) if entry.name.lower().endswith(endings)):
         # Beside a data set's own files, `datasets` keeps what was computed from them.
         is_table = path.suffix in tables and not path.name.startswith("cache-")
-        if not (is_table or path.suffix.lower() in _IMAGE_ENDINGS) or not _is_file(folder, path):
-            continue
-        (tables[path.suffix] if is_table else images).append(path)
+        if (is_table or path.suffix.lower() in _IMAGE_ENDINGS) and _is_file(folder, path):
+            (tables[path.suffix] if is_table else images).append(path)
     return next((found for found in tables.values() if found), []), images
 
 
@@ -103,8 +105,10 @@ def _table_layout(folder: Path, files: Sequence[Path]) -> Layout:
         parts[folder_part or _PARTS.get(re.split(r"[^a-z]", file.stem)[0], "other")].append(file)
         homes.add(home.parent if folder_part else home)
     if len(homes) > 1:
+        named = sorted(str(home) for home in homes)[:_NAMED]
+        more = len(homes) - len(named)
         raise UserError(
-            f"{folder} holds several data sets: {', '.join(sorted(str(home) for home in homes))}. "
+            f"{folder} holds several data sets: {', '.join(named)}{f' and {more} more' if more else ''}. "
             "Name one: as the path of a folder, or as the subset of a hub data set."
         )
     train, test = _two_parts(parts)

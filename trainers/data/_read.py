@@ -19,8 +19,12 @@ from trainers.data.dataset import Images
 from trainers.errors import UserError
 
 _CHOICE_SEED = 0
+#: To choose among more takes a minute and gigabytes, though a small file can hold as many rows when they are empty.
+_MOST_IMAGES = 30_000_000
 #: Of this machine's memory; the rest is for the encoded images, for training, and for a copy that a trial may make.
 _MEMORY_SHARE = 0.4
+#: Of an image until it is decoded, beside its content: its number, label, and place for messages.
+_ROW_BYTES = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +51,11 @@ def images_in(folder: Path, reading: Reading, *, name: str) -> Images:
             than fit in memory.
     """
     layout = layout_of(folder)
-    train_rows, test_rows = _rows(layout, reading, folder)
+    counts = _counts(layout, reading, folder)
     like = shape_of(_first(layout, reading.columns), reading.fit)
-    _check_memory(len(train_rows), len(test_rows), like, folder)
+    train_count, test_count = (min(count, reading.limit or count) for count in counts)
+    _check_memory(train_count, test_count, like, folder)
+    train_rows, test_rows = _rows(layout, counts, reading.limit)
     train = _stored(layout, layout.train, train_rows, reading)
     test = _stored(layout, layout.test or layout.train, test_rows, reading)
     train_NCHW, test_NCHW = (decoded(part.images, reading.fit, like=like) for part in (train, test))
@@ -84,41 +90,51 @@ def _first(layout: Layout, columns: Columns) -> EncodedImage:
     return EncodedImage(str(layout.train[0]), layout.train[0])
 
 
-def _rows(layout: Layout, reading: Reading, folder: Path) -> tuple[Sequence[int], Sequence[int]]:
-    """Which images of the training files, and which of the test files or else of the same ones; both rising."""
-    train_rows: Sequence[int] = range(_count(layout, layout.train))
-    test_rows: Sequence[int] = range(_count(layout, layout.test))
+def _counts(layout: Layout, reading: Reading, folder: Path) -> tuple[int, int]:
+    """How many images there are to train and to test, before the limit."""
+    train, test = _count(layout, layout.train), _count(layout, layout.test)
+    if train + test > _MOST_IMAGES:
+        raise UserError(
+            f"{folder} holds {train + test:,} images, and it can be chosen from {_MOST_IMAGES:,} at most. "
+            "Give a folder with fewer."
+        )
     if not layout.test:
-        train_rows, test_rows = _split(len(train_rows), reading.test_share, folder)
-    if not train_rows or not test_rows:
-        raise UserError(f"{folder}: the {'test' if train_rows else 'training'} part is empty. Give it images.")
-    return _limited(train_rows, reading.limit), _limited(test_rows, reading.limit)
+        if train < 2:
+            raise UserError(f"{folder} holds {train} images; training and test need at least one each. Give it more.")
+        test = min(max(round(reading.test_share * train), 1), train - 1)
+        train -= test
+    if not train or not test:
+        raise UserError(f"{folder}: the {'test' if train else 'training'} part is empty. Give it images.")
+    return train, test
+
+
+def _rows(layout: Layout, counts: tuple[int, int], limit: int | None) -> tuple[list[int], list[int]]:
+    """Which images of the training files, and which of the test files or else of the same ones; both rising."""
+    train, test = counts
+    if layout.test:
+        train_N, test_N = torch.arange(train), torch.arange(test)
+    else:
+        order_N = _shuffled(train + test)
+        train_N, test_N = order_N[test:].sort().values, order_N[:test].sort().values
+    return _limited(train_N, limit), _limited(test_N, limit)
 
 
 def _count(layout: Layout, files: Sequence[Path]) -> int:
     return count_in_tables(files) if layout.is_table else len(files)
 
 
-def _split(count: int, test_share: float, folder: Path) -> tuple[list[int], list[int]]:
-    if count < 2:
-        raise UserError(f"{folder} holds {count} images; training and test need at least one each. Give it more.")
-    order = _shuffled(count)
-    test_count = min(max(round(test_share * count), 1), count - 1)
-    return sorted(order[test_count:]), sorted(order[:test_count])
+def _limited(rows_N: Tensor, limit: int | None) -> list[int]:
+    return (rows_N if limit is None else rows_N[_shuffled(len(rows_N))[:limit].sort().values]).tolist()
 
 
-def _limited(rows: Sequence[int], limit: int | None) -> Sequence[int]:
-    return rows if limit is None else [rows[index] for index in sorted(_shuffled(len(rows))[:limit])]
-
-
-def _shuffled(count: int) -> list[int]:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(_CHOICE_SEED)).tolist()
+def _shuffled(count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(_CHOICE_SEED))
 
 
 def _check_memory(train_count: int, test_count: int, shape: tuple[int, int], folder: Path) -> None:
     """Refuse before hours of decoding what would end in a killed process."""
     size, channels = shape
-    image_bytes = size * size * channels
+    image_bytes = size * size * channels + _ROW_BYTES
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     allowed = int(_MEMORY_SHARE * memory_bytes) // image_bytes
     if train_count + test_count > allowed:

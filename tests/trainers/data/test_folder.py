@@ -173,12 +173,50 @@ def test_limited_rows_of_several_files_keep_their_labels(tmp_path: Path) -> None
 def test_more_images_than_fit_in_memory_are_refused_before_they_are_decoded(
     parquet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Each image takes 108 bytes, and 40 % of 1,620 bytes hold six of them: three to train, three to test.
-    memory = {"SC_PAGE_SIZE": 10, "SC_PHYS_PAGES": 162}
+    # Each image takes 108 + 300 bytes, and 40 % of 6,300 bytes hold six of them: three to train, three to test.
+    memory = {"SC_PAGE_SIZE": 10, "SC_PHYS_PAGES": 630}
     monkeypatch.setattr("os.sysconf", lambda name: memory[name])
     with pytest.raises(UserError, match=r"7 training and 3 test images of 6x6x3.*Write limit: 3 or less"):
         Folder(path=str(parquet)).load()
     assert len(Folder(path=str(parquet), limit=3).load().train_NCHW) == 3
+
+
+def test_far_too_many_rows_are_refused_before_any_is_chosen(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(count: int) -> torch.Tensor:
+        raise AssertionError(f"{count} numbers were shuffled")
+
+    monkeypatch.setattr("trainers.data._read._shuffled", never)
+    for part in ("train", "test"):
+        rows = pa.table({"img": pa.nulls(20_000_000 - 3, pa.binary())})
+        pq.write_table(rows, parquet / f"{part}-00009.parquet", compression="zstd")
+    with pytest.raises(UserError, match="holds 40,000,004 images, and it can be chosen from 30,000,000 at most"):
+        Folder(path=str(parquet), limit=3).load()
+    for file in parquet.glob("t*st-*.parquet"):
+        file.unlink()
+    monkeypatch.setattr("os.sysconf", lambda name: 1_000)
+    with pytest.raises(UserError, match=r"16,000,003 training and 4,000,001 test images .* Write limit"):
+        Folder(path=str(parquet)).load()
+
+
+def test_a_folder_of_everything_is_refused_after_so_many_entries(
+    class_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.data._walk._MOST_ENTRIES", 22)
+    data = Folder(path=str(class_folders))
+    size = data.bytes_here()
+    assert size == sum(path.stat().st_size for path in class_folders.rglob("*.png")) and len(data.load().test_NCHW) == 4
+    write_image(class_folders / "zebra" / "21.png", pixels(1)[0])
+    for use in (data.bytes_here, data.shape, data.load):
+        with pytest.raises(UserError, match=r"animals holds more than 22 files and folders\. Give the folder of one"):
+            use()
+
+
+def test_of_many_data_sets_in_one_folder_a_few_are_named(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"set{number:03}").mkdir()
+        (tmp_path / f"set{number:03}" / "train.parquet").write_text("")
+    with pytest.raises(UserError, match=r"several data sets: set000, .*, set009 and 290 more\. Name one"):
+        Folder(path=str(tmp_path)).shape()
 
 
 def test_arrow_folders_of_the_datasets_library_are_read(tmp_path: Path) -> None:
