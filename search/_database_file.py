@@ -11,6 +11,7 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
 
+from search._database_content import fault_of_content
 from search._database_schema import fault_of_schema
 from search.file_system import check_local
 from trainers.errors import UserError
@@ -19,6 +20,8 @@ from trainers.redaction import without_passwords
 
 FILE = "study.db"
 BUSY_SECONDS = 60
+_MOST_STEPS = 500_000_000
+"""Of SQLite's machine for one check: half a minute. The largest studies take a hundredth of that."""
 _BESIDE = ("", "-wal", "-shm", "-journal")
 _NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
 _PASSING = {
@@ -55,18 +58,23 @@ def prepared(folder: Path) -> Path:
         )
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-            fault = fault_of_schema(connection) or _fault_of_rows(connection)
+            # Returning true, it ends the statement that has come so far.
+            connection.set_progress_handler(lambda: True, _MOST_STEPS)
+            fault = fault_of_schema(connection) or fault_of_content(connection)
             if fault is None:
                 # Write-ahead logging lets others read while the driver writes; the setting stays with the file.
                 connection.execute("PRAGMA journal_mode=WAL")
     except UnicodeDecodeError:
         fault = "it is not a usable database: a name in it is no text"
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _PASSING:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            fault = "there is far more to look through than in any study's"
+        elif error.sqlite_errorcode & 0xFF in _PASSING:
             raise UserError(
                 f"{path} cannot be opened ({error}). Let it be read and written, and end what keeps it locked."
             ) from None
-        fault = f"it is not a usable database: {error}"
+        else:
+            fault = f"it is not a usable database: {error}"
     if fault:
         raise UserError(unusable(path, fault))
     return path
@@ -136,9 +144,3 @@ def _names_another(journal: Path) -> bool:
     with journal.open("rb") as file:
         file.seek(max(0, journal.stat().st_size - len(_NAMES_ANOTHER)))
         return file.read() == _NAMES_ANOTHER
-
-
-def _fault_of_rows(connection: sqlite3.Connection) -> str | None:
-    """Rows of a trial that is gone would become those of the next new one, which gets its place."""
-    found = connection.execute("PRAGMA foreign_key_check").fetchone()
-    return f"its {found[0]!r} has rows of a trial or study that is not there" if found else None

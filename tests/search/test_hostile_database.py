@@ -207,6 +207,48 @@ def test_content_that_no_search_of_the_space_wrote(folder: Path, refusal, statem
     assert expected in refusal()
 
 
+def with_repeated_pages(path: Path, table: str, *, levels: int) -> None:
+    """Put pages into the tree of a table all of whose children are one page: few bytes, and an endless walk."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table])
+        ((size,),) = connection.execute("PRAGMA page_size")
+    file = bytearray(path.read_bytes())
+    place = slice((root - 1) * size, root * size)
+    file += file[place]
+    for _ in range(levels):
+        child, end, pointers = len(file) // size, size, b""
+        page = bytearray(size)
+        for key in range(1, 501):
+            cell = struct.pack(">I", child) + (bytes([key]) if key < 128 else bytes([0x80 | key >> 7, key & 0x7F]))
+            end -= len(cell)
+            page[end : end + len(cell)] = cell
+            pointers += struct.pack(">H", end)
+        head = struct.pack(">BHHHBI", 5, 0, 500, end, 0, child)
+        page[: len(head) + len(pointers)] = head + pointers
+        file += page
+    file[place] = file[-size:]
+    struct.pack_into(">I", file, 28, len(file) // size)
+    path.write_bytes(file)
+
+
+def test_tree_whose_branches_are_one_branch_is_not_walked(folder: Path, refusal) -> None:
+    with_repeated_pages(folder / "study.db", "trial_user_attributes", levels=2)
+    assert (folder / "study.db").stat().st_size < 300_000
+    assert "it is malformed (" in refusal()
+
+
+def test_far_more_than_a_study_has_is_not_read(folder: Path, refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("search._database_file._MOST_STEPS", 50)
+        assert "there is far more to look through than in any study's" in refusal()
+    with monkeypatch.context() as patched:
+        patched.setattr("search._database_content._MOST_TRIALS", 3)
+        assert "its table 'trials' has " in refusal()
+    execute(folder, "UPDATE study_user_attributes SET value_json = '[' || printf('%.*c', 9000000, ' ') || ']'")
+    assert "has a 'value_json' of 9,000,002 characters, and a study's have 8,388,608 at most" in refusal()
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("process", "x"), ("process", 2**70), ("host", b"\xff"), ("since", 1e300), ("last_beat", "now"), ("beats", None)],
