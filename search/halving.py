@@ -80,12 +80,12 @@ class Halving:
         self._target[trial] = max(self._rung(share), self._target.get(trial, 0))
 
     def tell(self, trial: int, share: float, values: Mapping[str, float]) -> None:
-        """What a trial measured at ``share``, everything minimised; NaN: it failed and is over."""
+        """What a trial measured at ``share``, everything minimised; NaN or infinity: it failed and is over."""
         self.began(trial, share)
-        if any(math.isnan(value) for value in values.values()):
-            self._lost.add(trial)
-        else:
+        if all(math.isfinite(value) for value in values.values()):
             self._values.setdefault(trial, {})[self._rung(share)] = dict(values)
+        else:
+            self._lost.add(trial)
 
     def next(self, foresee: Foresee | None = None) -> Step:
         """What a free worker does now; ``foresee`` tells what waiting trials and a new one are worth."""

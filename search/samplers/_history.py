@@ -62,7 +62,9 @@ class History:
         for trial in study.get_trials(deepcopy=False):
             if trial.number == without or not trial.params:
                 continue
-            partial = _partial(trial, names, sign)
+            measured = _partial(trial, names, sign)
+            # One infinite value would leave no process a number to go on with.
+            partial = [each for each in measured if not any(math.isinf(value) for value in each.values)]
             observations += partial
             if trial.state == TrialState.COMPLETE:
                 values = tuple(float(value) * s for value, s in zip(trial.values, sign, strict=True))
@@ -71,7 +73,7 @@ class History:
                     observations.append(Observation(candidate=trial.params, share=1.0, values=values))
                 else:
                     failed.append(trial.params)
-            elif trial.state == TrialState.FAIL:
+            elif trial.state == TrialState.FAIL or len(partial) < len(measured):
                 failed.append(trial.params)
             elif trial.state == TrialState.RUNNING:
                 reached = max((observation.share for observation in partial), default=0.0)

@@ -35,7 +35,7 @@ class SimulatedResult:
         finished_at: Virtual time; the unit is a full training where no seconds were given.
         trial: Number.
         share: Of a full training, the parts before included.
-        values: Known and measured objectives; NaN where the training failed.
+        values: Known and measured objectives; NaN or infinite where the training failed.
     """
 
     spent: float
@@ -68,7 +68,8 @@ def simulate(
 
     Args:
         distributions: Knob -> Optuna's distribution.
-        evaluate: (candidate, share) -> objective -> what training to this share measures. NaN is a failed training.
+        evaluate: (candidate, share) -> objective -> what training to this share measures. NaN and infinity are a
+            failed training.
         costs: Candidate -> what is known before training; None or NaN: it cannot be built, and costs nothing.
         limits: Objective -> the most that interests. Everything is minimised.
         halving: Stops weak trials early; left out, each is trained in full.
@@ -198,7 +199,7 @@ class _Search:
             values=values,
         )
         self.halving.tell(trial.number, job.share, {name: values[name] for name in self._names})
-        if any(math.isnan(values[name]) for name in self._names):
+        if not all(math.isfinite(values[name]) for name in self._names):
             self._fail(trial)
         elif job.share >= 1:
             for name, limit in self.limits.items():

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState
 
-from search.samplers._history import RUNGS, TARGET
+from search.samplers._history import RUNGS, TARGET, History
 from search.samplers.budget_ei import BudgetEI
 from search.simulate import random_candidates
 
@@ -278,3 +278,15 @@ def gain_of_waiting(factor: float) -> float:
 
 def test_values_at_small_shares_foretell_the_final_ones() -> None:
     assert gain_of_waiting(0.8) > gain_of_waiting(1.0) > gain_of_waiting(1.3)
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf")])
+def test_an_infinite_value_on_the_way_is_a_failure(bad: float) -> None:
+    study = new_study()
+    searched(study, 6)
+    trial = study.ask(SPACE)
+    trial.set_user_attr(TARGET, 0.1)
+    trial.set_user_attr(RUNGS, [{"share": 0.1, "values": {"fid": bad, **size(trial.params)}}])
+    history = History.of(study, names=["fid", "size"])
+    assert history.failed == (trial.params,) and not history.waiting and not history.running
+    assert len(history.observations) == 6

@@ -140,10 +140,14 @@ def test_the_highest_rung_goes_first_and_ends_at_one() -> None:
     assert halving.next() == Step(trial=1, share=SHARES[1])
 
 
-def test_failed_trials_do_not_go_on() -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_failed_trials_do_not_go_on(value: float) -> None:
     halving = Halving(shares=SHARES, keep=1.0)
-    halving.tell(0, SHARES[0], {"fid": math.nan})
+    halving.tell(0, SHARES[0], {"fid": value})
     assert halving.next() == Step(trial=None, share=SHARES[0])
+    for trial in range(1, 6):
+        finished(halving, trial, 3.0 + trial, 2.0 + trial % 3)
+    assert 0 <= halving.fidelity(0) <= 1
 
 
 @pytest.mark.parametrize("noise,lowest,highest", [(0.02, 0.9, 1.0), (3.0, 0.0, 0.5)])

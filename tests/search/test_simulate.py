@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -100,6 +101,19 @@ def test_a_failed_training_is_paid_and_not_taken_further() -> None:
     assert failed and all(result.share == 0.2 for result in results if result.trial in failed)
     late = [result.candidate["kind"] for result in results[-8:]]
     assert late.count("fancy") > 6
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf])
+def test_one_infinite_value_on_the_way_ends_one_trial_and_nothing_else(bad: float) -> None:
+    calls = itertools.count(1)
+
+    def evaluate(candidate: Any, share: float) -> dict[str, float]:
+        return {"loss": bad} if next(calls) == 4 else trained(candidate, share)
+
+    results = run(BudgetEI(seed=0), evaluate=evaluate, halving=Halving())
+    (broken,) = [result.trial for result in results if math.isinf(result.values["loss"])]
+    assert [result.share for result in results if result.trial == broken][1:] == []
+    assert sum(result.share == 1 for result in results) > 3
 
 
 @pytest.mark.parametrize("workers", [1, 64, 1000])
