@@ -27,10 +27,19 @@ _REPAIRS = 24
 _TRIES = 256
 
 
+class UnseenKnobError(Exception):
+    """``costs`` asks for a knob that its candidate lacks: no trial has shown yet when it exists."""
+
+    def __init__(self, knob: str) -> None:
+        super().__init__(f"costs asks for the knob {knob!r}, of which no trial has shown yet when it exists")
+        self.knob = knob
+
+
 class Allowed:
     """Draws and mutates candidates within the limits; the same ones for the same space and seed.
 
     Args:
+        fixed: Knobs that are not searched; ``costs`` is told them too.
         costs: Candidate -> what is known before training; None or NaN when it breaks a constraint.
         objectives: Names in the order of the study.
         limits: Name -> the most that still interests (after ``sign``); names that are no objective are heeded too.
@@ -41,6 +50,7 @@ class Allowed:
         self,
         space: KnobSpace,
         *,
+        fixed: Mapping[str, Any],
         costs: Costs | None,
         objectives: Sequence[str],
         limits: Mapping[str, float],
@@ -48,6 +58,7 @@ class Allowed:
         seed: int,
     ) -> None:
         self.space = space
+        self.fixed = fixed
         self._costs = costs
         self._limits = limits
         self._sign = sign
@@ -102,9 +113,7 @@ class Allowed:
             return []
         generator = np.random.default_rng(0)
         for _ in range(_TRIES):
-            costs = self._costs(
-                self.space.candidate(self.space.spread(generator.random((1, len(self.space.names))))[0])
-            )
+            costs = self._costs_of(self.space.spread(generator.random((1, len(self.space.names))))[0])
             if costs is None:
                 continue
             if not {*objectives, *self._limits} & set(costs):
@@ -152,7 +161,7 @@ class Allowed:
         return self._cache[key]
 
     def _computed(self, row_D: Array) -> tuple[Array, float]:
-        costs = {} if self._costs is None else self._costs(self.space.candidate(row_D))
+        costs = self._costs_of(row_D)
         if costs is None or any(not math.isfinite(value) for value in costs.values()):
             return np.full(len(self.known), np.nan), math.inf
         minimised = {name: float(value) * self._sign.get(name, 1.0) for name, value in costs.items()}
@@ -160,3 +169,15 @@ class Allowed:
             (minimised[name] - limit) / (abs(limit) or 1.0) for name, limit in self._limits.items() if name in minimised
         ]
         return np.array([minimised[name] for name in self.known]), max([*excess, 0.0])
+
+    def _costs_of(self, row_D: Array) -> Mapping[str, float] | None:
+        if self._costs is None:
+            return {}
+        candidate = {**self.fixed, **self.space.candidate(row_D)}
+        try:
+            return self._costs(candidate)
+        except KeyError as error:
+            knob = error.args[0] if error.args else None
+            if not isinstance(knob, str) or knob in candidate:
+                raise
+            raise UnseenKnobError(knob) from error

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from search.outlook import Outlook
-from search.samplers._allowed import Allowed, Costs
+from search.samplers._allowed import Allowed, Costs, UnseenKnobError
 from search.samplers._history import History, Others, signs
 from search.samplers._knob_space import KnobSpace
 from search.samplers._one_thread import on_one_thread
@@ -22,6 +23,7 @@ from search.samplers._prospect import Prospect
 
 Array = NDArray[np.float64]
 
+_LOGGER = logging.getLogger(__name__)
 _ROUNDS = (0.3, 0.2, 0.12, 0.06, 0.03)
 _CHILDREN = 200
 _PRICED = 80
@@ -31,6 +33,7 @@ _AT_ONCE = 64
 """Rows of the pool that are priced before it is asked whether the rest can matter."""
 _FEWEST = 4
 """Candidates with a result before anything is concluded from them."""
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class BudgetEI(BaseSampler):
@@ -46,7 +49,8 @@ class BudgetEI(BaseSampler):
         objectives: Names in the order of the study's directions. Left out, they are the study's metric names, else
             the names in ``limits`` where there are as many as directions, else "0", "1" and so on.
         distributions: The knobs, where they are known before the first trial; then the start-up design covers them
-            jointly and within the limits. Left out, they are learned from the first trials.
+            jointly and within the limits. Left out, they are learned from the trials that have ended, and candidates
+            are random for as long as ``costs`` asks for knobs that none of these had.
         startup_trials: How many candidates come from the start-up design.
         seed: None draws one.
         others: What other studies measured, in this one's knobs and order of objectives, everything minimised. It helps
@@ -100,8 +104,8 @@ class BudgetEI(BaseSampler):
         self.distributions = self.distributions or distributions
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All knobs seen so far, each with its latest distribution; those that are there only sometimes too."""
-        return self._distributions(study, without=trial.number)
+        """All knobs of ended trials, each with its latest distribution; those that are there only sometimes too."""
+        return self._distributions(study)
 
     @on_one_thread
     def sample_relative(
@@ -111,8 +115,15 @@ class BudgetEI(BaseSampler):
         if not search_space:
             return {}
         history = History.of(study, names=self._names(study), without=trial.number)
-        allowed = self._allowed_in(search_space, history, study)
-        row_D = self._next(history, allowed, study, number=trial.number)[0]
+        try:
+            allowed = self._allowed_in(search_space, history, study)
+            row_D = self._next(history, allowed, study, number=trial.number)[0]
+        except UnseenKnobError as unseen:
+            # Where all knobs were named, this one is a slip in ``costs``.
+            if self.distributions and unseen.knob not in self.distributions:
+                raise
+            _LOGGER.warning("trial %d: %s; its candidate is random", trial.number, unseen)
+            return {}
         return allowed.space.candidate(row_D)
 
     def sample_independent(
@@ -129,8 +140,11 @@ class BudgetEI(BaseSampler):
     @on_one_thread
     def outlook(self, study: Study, reached: Mapping[int, float], shares: Sequence[float]) -> Outlook:
         """What the waiting trials promise, each trained to the share ``reached``, and what the next new one does."""
+        distributions = self._distributions(study)
+        if not distributions:
+            return Outlook(rates={}, new={})
         history = History.of(study, names=self._names(study))
-        allowed = self._allowed_in(self._distributions(study), history, study)
+        allowed = self._allowed_in(distributions, history, study)
         row_D, gain = self._next(history, allowed, study, number=len(study.get_trials(deepcopy=False)))
         if len(history.observations) < _FEWEST:
             return Outlook(rates={}, new={})
@@ -209,10 +223,12 @@ class BudgetEI(BaseSampler):
 
     def _allowed_in(self, distributions: Mapping[str, BaseDistribution], history: History, study: Study) -> Allowed:
         space = KnobSpace.seen(distributions, [*self._examples, *history.candidates])
+        fixed = self._fixed(study, distributions)
         allowed = self._allowed
-        if allowed is None or allowed.space != space:
+        if allowed is None or allowed.space != space or allowed.fixed != fixed:
             allowed = self._allowed = Allowed(
                 space,
+                fixed=fixed,
                 costs=self.costs,
                 objectives=self._names(study),
                 limits=self._limits(study),
@@ -221,12 +237,25 @@ class BudgetEI(BaseSampler):
             )
         return allowed
 
-    def _distributions(self, study: Study, *, without: int | None = None) -> dict[str, BaseDistribution]:
+    def _distributions(self, study: Study) -> dict[str, BaseDistribution]:
+        """The knobs that are searched."""
+        return {name: each for name, each in self._seen(study).items() if not each.single()}
+
+    def _fixed(self, study: Study, searched: Collection[str]) -> dict[str, Any]:
+        """The other knobs: those of one value, and what a ``PartialFixedSampler`` fixes, as the last trial had it."""
+        seen = self._seen(study)
+        fixed = {name: _only_value(each) for name, each in seen.items() if each.single()}
+        if len(searched) + len(fixed) < len(seen):
+            for trial in study.get_trials(deepcopy=False, states=_ENDED):
+                fixed |= {name: value for name, value in trial.params.items() if name not in searched}
+        return fixed
+
+    def _seen(self, study: Study) -> dict[str, BaseDistribution]:
+        # A trial that runs may have more knobs than it was asked for until now.
         found = dict(self.distributions or {})
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number != without:
-                found |= trial.distributions
-        return {name: distribution for name, distribution in found.items() if not distribution.single()}
+        for trial in study.get_trials(deepcopy=False, states=_ENDED):
+            found |= trial.distributions
+        return found
 
     def _names(self, study: Study) -> list[str]:
         if self.objectives is not None:
@@ -242,6 +271,13 @@ class BudgetEI(BaseSampler):
         """Limits on what is minimised."""
         sign = dict(zip(self._names(study), signs(study), strict=True))
         return {name: limit * sign.get(name, 1.0) for name, limit in (self.limits or {}).items()}
+
+
+def _only_value(distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.low
 
 
 def _by_share(

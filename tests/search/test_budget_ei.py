@@ -13,9 +13,11 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 from optuna.trial import TrialState
 
+from search.halving import Halving
+from search.samplers._allowed import UnseenKnobError
 from search.samplers._history import RUNGS, TARGET, History
 from search.samplers.budget_ei import BudgetEI
-from search.simulate import random_candidates
+from search.simulate import random_candidates, simulate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -290,3 +292,53 @@ def test_an_infinite_value_on_the_way_is_a_failure(bad: float) -> None:
     history = History.of(study, names=["fid", "size"])
     assert history.failed == (trial.params,) and not history.waiting and not history.running
     assert len(history.observations) == 6
+
+
+def test_costs_are_told_knobs_of_a_single_value() -> None:
+    space = SPACE | {"scale": FloatDistribution(2.0, 2.0), "kind": CategoricalDistribution(["only"])}
+
+    def costs(candidate: dict[str, Any]) -> dict[str, float]:
+        return {"size": size(candidate)["size"] * candidate["scale"] * (candidate["kind"] == "only")}
+
+    found = searched(new_study(costs=costs, distributions=space), 12, space=space)
+    assert all(costs(candidate)["size"] <= 16.0 for candidate in found)
+    alone = {"scale": space["scale"], "kind": space["kind"]}
+    assert simulate(
+        alone,
+        lambda candidate, share: {"fid": 1.0},
+        costs=lambda candidate: {"size": candidate["scale"]},
+        limits={"fid": 8.0, "size": 16.0},
+        sampler=BudgetEI(seed=0),
+        halving=Halving(),
+        budget=5,
+    )
+
+
+@pytest.mark.parametrize("distributions", [None, SPACE])
+def test_costs_are_told_what_another_sampler_fixes(distributions: dict[str, Any] | None) -> None:
+    study = new_study(distributions=distributions)
+    study.sampler = optuna.samplers.PartialFixedSampler({"bits": 32}, study.sampler)
+    found = searched(study, 14)
+    assert {candidate["bits"] for candidate in found} == {32}
+    assert all(size(candidate)["size"] <= 16.0 for candidate in found[1:])
+
+
+def test_knobs_are_learned_from_ended_trials_and_missed_until_then(caplog: pytest.LogCaptureFixture) -> None:
+    study = new_study(distributions=None)
+    first = study.ask()
+    first.suggest_float("ratio", 0.0, 1.0)
+    # The first is asked for only one of its knobs when the second begins, and then fails.
+    study.ask(SPACE)
+    assert not caplog.records
+    study.tell(first, state=TrialState.FAIL)
+    searched(study, 2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "trial 2: costs asks for the knob 'bits', of which no trial has shown yet when it exists; "
+        "its candidate is random"
+    ]
+    assert all(size(candidate)["size"] <= 16.0 for candidate in searched(study, 8))
+
+
+def test_a_slip_in_costs_is_told_where_all_knobs_are_named() -> None:
+    with pytest.raises(UnseenKnobError, match="asks for the knob 'ratoi'"):
+        new_study(costs=lambda candidate: {"size": candidate["ratoi"]}).ask(SPACE)
