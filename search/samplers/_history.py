@@ -45,7 +45,7 @@ class History:
         observations: By trial, then by share; full trainings have share 1.
         running: Candidates in training.
         waiting: Trial number -> candidate of those stopped at a share below 1 for now.
-        failed: Candidates that gave no result.
+        failed: Candidates that gave no result, those that a pruner of Optuna stopped included.
     """
 
     observations: tuple[Observation, ...]
@@ -73,7 +73,7 @@ class History:
                     observations.append(Observation(candidate=trial.params, share=1.0, values=values))
                 else:
                     failed.append(trial.params)
-            elif trial.state == TrialState.FAIL or len(partial) < len(measured):
+            elif trial.state in (TrialState.FAIL, TrialState.PRUNED) or len(partial) < len(measured):
                 failed.append(trial.params)
             elif trial.state == TrialState.RUNNING:
                 reached = max((observation.share for observation in partial), default=0.0)

@@ -342,3 +342,17 @@ def test_knobs_are_learned_from_ended_trials_and_missed_until_then(caplog: pytes
 def test_a_slip_in_costs_is_told_where_all_knobs_are_named() -> None:
     with pytest.raises(UnseenKnobError, match="asks for the knob 'ratoi'"):
         new_study(costs=lambda candidate: {"size": candidate["ratoi"]}).ask(SPACE)
+
+
+def test_what_a_pruner_stopped_is_not_suggested_again() -> None:
+    study = optuna.create_study(sampler=BudgetEI(seed=0, startup_trials=5))
+    space = {"x": IntDistribution(0, 9), "n": IntDistribution(0, 9)}
+    for _ in range(20):
+        trial = study.ask(space)
+        if trial.params["x"] > 2 and trial.number > 3:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, trial.params["n"] - trial.params["x"])
+    assert sum(trial.state == TrialState.PRUNED for trial in study.trials) > 5
+    # Without ``distributions`` the first trial comes before the space is known.
+    assert len({tuple(trial.params.items()) for trial in study.trials[1:]}) == 19
