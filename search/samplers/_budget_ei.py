@@ -181,8 +181,7 @@ class BudgetEI(BaseSampler):
         """The row not tried before with the largest gain: of the pool, then of changes of the best in smaller steps."""
         allowed = prospect.allowed
         generator = np.random.default_rng([self.seed, number])
-        tried = {row.tobytes() for row in allowed.space.rows(history.candidates)}
-        rows, gain = _hopeful(prospect, tried)
+        rows, gain = _hopeful(prospect, history)
         measured = allowed.space.settled(allowed.space.rows([each.candidate for each in history.full]))
         for step in _ROUNDS:
             parents = rows[np.argsort(-gain, kind="stable")[:_PARENTS]]
@@ -194,7 +193,8 @@ class BudgetEI(BaseSampler):
             rows, gain = np.vstack([rows, children]), np.concatenate([gain, prospect.gain_C(children)])
         order = np.argsort(-gain, kind="stable")
         # Once everything was tried, the best is tried again.
-        best = next((index for index in order if rows[index].tobytes() not in tried), order[0])
+        new = order[~_repeats(rows[order], allowed.space, history)]
+        best = new[0] if len(new) else order[0]
         return rows[best], float(gain[best])
 
     def _prospect_of(self, history: History, allowed: Allowed, study: Study) -> Prospect:
@@ -288,7 +288,12 @@ def _by_share(
     return [dict(zip(coming, rates_S, strict=True)) for rates_S in rates_SC.T.tolist()]
 
 
-def _hopeful(prospect: Prospect, tried: Collection[bytes]) -> tuple[Array, Array]:
+def _repeats(rows: Array, space: KnobSpace, history: History) -> NDArray[np.bool_]:
+    measured = [each.candidate for each in history.observations]
+    return space.repeats_N(rows, measured, [*history.running, *history.waiting.values(), *history.failed])
+
+
+def _hopeful(prospect: Prospect, history: History) -> tuple[Array, Array]:
     """The rows of the pool that can be parents or the best untried one, and their gains: none gains more than it hopes.
 
     The costs of the others need not be known.
@@ -296,7 +301,7 @@ def _hopeful(prospect: Prospect, tried: Collection[bytes]) -> tuple[Array, Array
     pool = prospect.allowed.pool_ND
     hope = prospect.hope_C(pool)
     order = np.argsort(-hope, kind="stable")
-    is_new = np.array([pool[index].tobytes() not in tried for index in order])
+    is_new = ~_repeats(pool[order], prospect.allowed.space, history)
     gain = np.zeros(0)
     while len(gain) < len(order):
         gain = np.concatenate([gain, prospect.gain_C(pool[order[len(gain) : len(gain) + _AT_ONCE]])])

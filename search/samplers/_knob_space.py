@@ -18,6 +18,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 Array = NDArray[np.float64]
 
+_FEW = 16
+"""Whole numbers of a knob on which others may depend: how many layers there are, say."""
+_SAME = 1e-9
+"""Positions closer than this are the same, whatever way they were computed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KnobSpace:
@@ -25,11 +30,12 @@ class KnobSpace:
 
     Args:
         distributions: Knob -> Optuna's distribution.
-        conditions: Knob -> another knob, a choice, and the numbers of the choices under which the former exists.
+        conditions: Knob -> another knob, a choice or a few whole numbers, and its positions at which the former
+            exists.
     """
 
     distributions: Mapping[str, BaseDistribution]
-    conditions: Mapping[str, tuple[str, frozenset[int]]] = field(default_factory=dict)
+    conditions: Mapping[str, tuple[str, frozenset[float]]] = field(default_factory=dict)
 
     @classmethod
     def seen(cls, distributions: Mapping[str, BaseDistribution], candidates: Sequence[Mapping[str, Any]]) -> KnobSpace:
@@ -102,7 +108,8 @@ class KnobSpace:
         for column, name in enumerate(self.names):
             if name in self.conditions:
                 other, allowed = self.conditions[name]
-                is_active = np.isin(rows[:, self.names.index(other)], list(allowed))
+                positions = rows[:, self.names.index(other), None]
+                is_active = (np.abs(positions - np.array(sorted(allowed))) < _SAME).any(axis=1)
                 rows[~is_active, column] = np.nan
         return rows
 
@@ -136,27 +143,61 @@ class KnobSpace:
                 columns.append(np.isnan(rows_ND[:, column])[:, None].astype(float))
         return np.hstack(columns)
 
-    def _explanation(self, name: str, candidates: Sequence[Mapping[str, Any]]) -> tuple[str, frozenset[int]] | None:
-        """The first other choice whose value tells whether ``name`` is there; None where none does or it always is."""
+    def repeats_N(
+        self, rows_ND: Array, measured: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]]
+    ) -> NDArray[np.bool_]:
+        """Which rows are among these candidates.
+
+        Args:
+            measured: They lack the knobs that do not exist beside what they have, so no other value of those is new.
+            rest: They may lack knobs that nobody has asked for yet.
+        """
+        repeats_N = np.zeros(len(rows_ND), dtype=bool)
+        is_absent_ND = np.isnan(rows_ND)
+        for candidates, is_final in ((measured, True), (rest, False)):
+            for tried_D in np.unique(self.rows(candidates), axis=0):
+                is_free = np.isnan(tried_D) & (True if is_final else is_absent_ND)
+                repeats_N |= (is_free | (np.abs(rows_ND - tried_D) < _SAME)).all(axis=1)
+        return repeats_N
+
+    def _explanation(self, name: str, candidates: Sequence[Mapping[str, Any]]) -> tuple[str, frozenset[float]] | None:
+        """The first other knob whose value tells whether ``name`` is there; None where none does or it always is."""
         has = [name in candidate for candidate in candidates]
         if all(has):
             return None
-        for other, distribution in self.distributions.items():
+        # Choices first: they are what knobs mostly depend on.
+        for other, every in sorted(self._every_position.items(), key=lambda each: self._is_number(each[0])):
             # The condition must come first, or two knobs could wait for each other.
-            if other == name or not isinstance(distribution, CategoricalDistribution):
+            if other == name:
                 continue
             if any(is_there and other not in candidate for is_there, candidate in zip(has, candidates, strict=True)):
                 continue
-            where_there: set[int] = set()
-            where_absent: set[int] = set()
+            where_there: set[float] = set()
+            where_absent: set[float] = set()
+            position_of = _position_of(self.distributions[other])
             for is_there, candidate in zip(has, candidates, strict=True):
                 if other in candidate:
-                    number = int(distribution.to_internal_repr(candidate[other]))
-                    (where_there if is_there else where_absent).add(number)
+                    (where_there if is_there else where_absent).add(position_of(candidate[other]))
             is_earlier = sum(other in candidate for candidate in candidates) > sum(has)
             if not where_there & where_absent and where_absent and is_earlier:
-                return other, frozenset(set(range(len(distribution.choices))) - where_absent)
+                return other, every - where_absent
         return None
+
+    @cached_property
+    def _every_position(self) -> dict[str, frozenset[float]]:
+        """The positions of each knob that has few."""
+        found = {}
+        for name, distribution in self.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                found[name] = frozenset(map(float, range(len(distribution.choices))))
+            elif isinstance(distribution, IntDistribution):
+                values = range(distribution.low, distribution.high + 1, distribution.step)
+                if len(values) <= _FEW:
+                    found[name] = frozenset(map(_position_of(distribution), values))
+        return found
+
+    def _is_number(self, name: str) -> bool:
+        return not isinstance(self.distributions[name], CategoricalDistribution)
 
 
 def _choices(distribution: BaseDistribution) -> int:

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from search.halving import Halving
 from search.samplers._allowed import UnseenKnobError
 from search.samplers._history import RUNGS, TARGET, History
+from search.samplers._knob_space import KnobSpace
 from search.samplers.budget_ei import BudgetEI
 from search.simulate import random_candidates, simulate
 
@@ -356,3 +357,26 @@ def test_what_a_pruner_stopped_is_not_suggested_again() -> None:
     assert sum(trial.state == TrialState.PRUNED for trial in study.trials) > 5
     # Without ``distributions`` the first trial comes before the space is known.
     assert len({tuple(trial.params.items()) for trial in study.trials[1:]}) == 19
+
+
+def test_knobs_that_exist_from_a_number_of_layers_on_are_learned() -> None:
+    study = optuna.create_study(sampler=BudgetEI(seed=0, startup_trials=5))
+
+    def run(trial: optuna.Trial) -> float:
+        layers = trial.suggest_int("layers", 1, 3)
+        return sum((trial.suggest_int(f"width{layer}", 1, 3) - 2) ** 2 for layer in range(layers)) + abs(layers - 2)
+
+    study.optimize(run, n_trials=26)
+    # The first few come before all knobs and what they depend on are known.
+    late = [tuple(trial.params.items()) for trial in study.trials[8:]]
+    assert len(set(late)) == len(late)
+    space = KnobSpace.seen(study.sampler._seen(study), [trial.params for trial in study.trials])
+    assert {name: other for name, (other, _) in space.conditions.items()} == {"width1": "layers", "width2": "layers"}
+
+
+def test_a_value_of_a_knob_that_was_absent_makes_no_new_candidate() -> None:
+    space = KnobSpace(distributions={"x": IntDistribution(1, 7, step=2), "y": FloatDistribution(0.0, 1.0)})
+    rows = space.rows([{"x": 3, "y": 0.25}, {"x": 5, "y": 0.25}])
+    assert space.repeats_N(rows, [{"x": 3}], []).tolist() == [True, False]
+    assert space.repeats_N(rows, [], [{"x": 3}]).tolist() == [False, False]
+    assert space.repeats_N(space.settled(rows), [], [{"x": 5, "y": 0.25}]).tolist() == [False, True]
