@@ -118,7 +118,7 @@ def _two_in_one(teacher: DiffusionModel, stage: Progressive, iteration: int) -> 
                 end=diffusion.alpha_sigma(end_B),
             )
             target_BCHW = diffusion.prediction_of(image_BCHW, batch.noisy_BCHW, batch.timestep_B)
-        weight_B111 = diffusion.error_weight(stage.error_weight, batch.timestep_B)
+        weight_B111 = diffusion.error_weight(stage.weighting(diffusion), batch.timestep_B)
         return squared_error(predicted_BCHW, target_BCHW, weight_B111)
 
     return loss, timesteps

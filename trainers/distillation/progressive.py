@@ -16,6 +16,7 @@ from trainers.stage import STAGES, Stage
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
+    from trainers.models.diffusion import Diffusion
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
 
@@ -35,6 +36,8 @@ class Progressive(TrainingStage):
         prune: Pruning of each iteration in turn, its ratios being of the channels that the iteration begins with; the
             last one also counts for all iterations after it. Left out: none.
         prune_steps: In so many steps, each after an equal part of the iteration's images.
+        error_weight: Left out: ``truncated_snr``, or ``plain`` where the teacher predicts noise: the last timestep
+            would have nearly all the weight there.
     """
 
     halvings: Annotated[int, Field(ge=0, le=16)] = 1
@@ -42,7 +45,8 @@ class Progressive(TrainingStage):
     prune: tuple[Annotated[Stage, STAGES], ...] = ()
     prune_steps: PositiveInt = 4
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    error_weight: Weighting = "truncated_snr"
+    # Only this stage has a default that depends on its teacher; it trains by `weighting` alone.
+    error_weight: Weighting | None = None  # type: ignore[assignment]
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
         from trainers.distillation._checks import check_training
@@ -72,6 +76,10 @@ class Progressive(TrainingStage):
 
     def preparation(self) -> object:
         return self.prune[0].preparation() if self.prune and self.halvings else type(self)
+
+    def weighting(self, diffusion: Diffusion) -> Weighting:
+        """``error_weight``, or what it is when left out."""
+        return self.error_weight or ("plain" if diffusion.prediction == "epsilon" else "truncated_snr")
 
     def drawn(self, spec: ArchSpec) -> ArchSpec:
         """The spec drawn in the steps that are left."""

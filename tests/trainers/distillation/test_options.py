@@ -38,7 +38,7 @@ FEATURES = {"weights": {"noise": 1.0, "feature": 1.0}, "extractor": "labels"}
         ("finetune", {}, {"error_weight": "truncated_snr"}),
         ("finetune", {}, {"clip": 0.01}),
         ("finetune", {}, {"warmup_images": 0}),
-        ("progressive", {"start": 8}, {"error_weight": "plain"}),
+        ("progressive", {"start": 8}, {"error_weight": "truncated_snr"}),
         ("gradual", {"via": [STUDENT["student"]]}, {"via": [{**STUDENT["student"], "images": 3.0}]}),
     ],
 )
@@ -48,6 +48,25 @@ def test_no_option_is_without_effect(run: Run, stage: str, options: dict[str, An
         return recipe.run(run.up_to(256, None)).fingerprint()
 
     assert trained(options) != trained({**options, **changed})
+
+
+@pytest.mark.parametrize(
+    ("prediction", "weighting"), [("epsilon", "plain"), ("x", "truncated_snr"), ("v", "truncated_snr")]
+)
+def test_halving_weights_noise_alike_at_all_timesteps_and_images_by_their_signal(
+    run: Run, prediction: str, weighting: str
+) -> None:
+    """Of predicted noise, weights of the image's error would leave nothing but the last timesteps to learn."""
+    run.teacher = replace(
+        run.teacher,
+        spec=replace(run.teacher.spec, diffusion=Diffusion(prediction=prediction)),  # type: ignore[arg-type]
+    )
+
+    def halved(**given: str) -> str:
+        recipe = Recipe.parse([{"progressive": {"start": 8, "batch": 32, **given}}])
+        return recipe.run(run.up_to(256, None)).fingerprint()
+
+    assert halved() == halved(error_weight=weighting)
 
 
 def test_the_learning_rate_rises_and_falls_as_asked() -> None:
