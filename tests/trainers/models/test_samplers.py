@@ -100,8 +100,8 @@ def test_few_steps_are_worse_and_the_higher_order_less_so() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 6, 10, 32, 61, 100])
-@pytest.mark.parametrize("name", ["ddim", "ddpm", "dpm_solver"])
-def test_any_number_of_steps_ends_at_the_image_without_noise(name: str, steps: int) -> None:
+@pytest.mark.parametrize("written", ["ddim", "ddpm", {"ddpm": {"variance": "large"}}, "dpm_solver"], ids=str)
+def test_any_number_of_steps_ends_at_the_image_without_noise(written: object, steps: int) -> None:
     """Also where it does not divide that of the timesteps."""
     diffusion = Diffusion(steps=100, prediction="x")
     image_BCHW, noise_BCHW = torch.randn(2, 4, 1, 2, 2, generator=torch.Generator().manual_seed(0)).unbind()
@@ -112,7 +112,7 @@ def test_any_number_of_steps_ends_at_the_image_without_noise(name: str, steps: i
         asked.append(int(timestep_B[0]))
         return image_BCHW
 
-    found_BCHW = SAMPLERS.parse(name).draw(
+    found_BCHW = SAMPLERS.parse(written).draw(
         predict, noise_BCHW, diffusion=diffusion, steps=steps, generator=torch.Generator().manual_seed(1)
     )
     assert asked == diffusion.timesteps(steps).tolist()

@@ -23,8 +23,11 @@ def drawn(
     image_BCHW = noise_BCHW
     for timestep in scheduler.timesteps:
         prediction_BCHW = predict(image_BCHW, timestep.expand(len(image_BCHW)))
-        image_BCHW = scheduler.step(prediction_BCHW, timestep, image_BCHW, return_dict=False, **(options or {}))[0]
-    return image_BCHW
+        image_BCHW, *estimated = scheduler.step(
+            prediction_BCHW, timestep, image_BCHW, return_dict=False, **(options or {})
+        )
+    # That of DDPM adds noise to the last image too; the image it estimates there is the mean, without noise.
+    return estimated[0] if estimated else image_BCHW
 
 
 def process(diffusion: Diffusion) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Ddpm(Sampler):
 
     Args:
         variance: Of a step: ``small``, that of q(x_{t-1} | x_t, x_0), or ``large``, beta_t (their section 3.2).
+            The last step adds none.
     """
 
     variance: Literal["small", "large"] = "small"
