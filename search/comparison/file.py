@@ -18,7 +18,7 @@ from trainers.recipe import Recipe
 from trainers.registry import suggestion
 from trainers.teacher import Teacher
 
-_KEYS = ("name", "data", "teacher", "objectives", "images", "seeds", "recipes", "claims")
+_KEYS = ("name", "data", "teacher", "objectives", "images", "seeds", "looks", "recipes", "claims")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ class Comparison:
     Args:
         images: Of each recipe, all its training stages together.
         seeds: How many; with each, a teacher that is trained here is another one, too.
+        looks: How often the claims were judged; 2 when seeds were added after a first verdict.
         text: The file as read.
     """
 
@@ -62,6 +63,7 @@ class Comparison:
     objectives: tuple[Objective, ...]
     images: int
     seeds: int
+    looks: int
     recipes: Mapping[str, Recipe]
     claims: tuple[Claim, ...]
     text: str
@@ -77,7 +79,7 @@ class Comparison:
         mistakes = [
             f"{key}: is not a key of a comparison. {suggestion(str(key), _KEYS)}" for key in written if key not in _KEYS
         ]
-        written = {"data": "digits", "claims": [], "seeds": 3, "name": path.parent.name, **written}
+        written = {"data": "digits", "claims": [], "seeds": 3, "looks": 1, "name": path.parent.name, **written}
         mistakes += [f"{key}: is missing" for key in _KEYS if key not in written]
 
         def part(key: str, read: Any, value: Any = None) -> Any:
@@ -100,6 +102,7 @@ class Comparison:
             "objectives": part("objectives", lambda value: tuple(OBJECTIVES.parse(item) for item in value)),
             "images": part("images", TypeAdapter(PositiveInt).validate_python),
             "seeds": part("seeds", TypeAdapter(PositiveInt).validate_python),
+            "looks": part("looks", TypeAdapter(PositiveInt).validate_python),
             "claims": part("claims", TypeAdapter(tuple[Claim, ...]).validate_python),
             "recipes": {name: part(f"recipes.{name}", Recipe.parse, value) for name, value in (recipes or {}).items()},
         }

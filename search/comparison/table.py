@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from objectives.objective import OBJECTIVES
 from search.comparison.file import Comparison
-from search.comparison.verdict import Result, Verdict
+from search.comparison.verdict import Result, Verdict, chance
 
 _LABEL_WIDTH = 150
 
@@ -25,14 +25,24 @@ def recipes_table(comparison: Comparison, results: Sequence[Result]) -> list[str
     return lines
 
 
-def claims_table(verdicts: Sequence[Verdict]) -> list[str]:
-    """Markdown: claim, the figures it was made with, ours with its 95 % interval, and what became of it."""
-    lines = ["| claim | theirs | ours (95 %) | verdict |", "| --- | --- | --- | --- |"]
+def claims_table(comparison: Comparison, verdicts: Sequence[Verdict]) -> list[str]:
+    """Markdown: claim, the figures it was made with, ours with its interval, and what became of it."""
+    lines = [f"| claim | theirs | ours ({_sure(comparison)}) | verdict |", "| --- | --- | --- | --- |"]
     for verdict in verdicts:
         error = "" if verdict.margin is None else f" +- {verdict.margin:.2g}"
         ours = f"{verdict.by} {verdict.gain:+.3g}{error} in its favour"
         lines.append(f"| {verdict.claim.claim} | {verdict.claim.theirs} | {ours} | {verdict.kind} |")
+    if comparison.looks > 1:
+        share = f"each time may err in 5 % / {comparison.looks} of cases (Bonferroni)"
+        lines += [
+            "",
+            f"The claims were judged {comparison.looks} times, so {share}: intervals are of {_sure(comparison)}.",
+        ]
     return lines
+
+
+def _sure(comparison: Comparison) -> str:
+    return f"{100 * (1 - chance(comparison)):.4g} %"
 
 
 def sheet(comparison: Comparison, results: Sequence[Result]) -> bytes:

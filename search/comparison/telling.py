@@ -62,7 +62,7 @@ def compare_recipes(file: Path, *, workers: int | None, out: Path | None, as_jso
         console.print(said, soft_wrap=True)
         return INTERRUPTED
     verdicts = [verdict(comparison, claim, found) for claim in comparison.claims]
-    lines = [*table.recipes_table(comparison, found), "", *table.claims_table(verdicts)]
+    lines = [*table.recipes_table(comparison, found), "", *table.claims_table(comparison, verdicts)]
     write_atomically(folder / "table.md", ("\n".join(lines) + "\n").encode())
     write_atomically(folder / "samples.webp", table.sheet(comparison, found))
     if as_json:

@@ -13,10 +13,17 @@ from scipy import stats
 from objectives.objective import OBJECTIVES
 from search.comparison.file import Claim, Comparison
 
-#: Of Student's t distribution: how often a difference this sure would be chance.
 _CHANCE = 0.05
 _LEVEL = 0.05
 """Two sides are level when the difference is surely less than this part of what they measure."""
+
+
+def chance(comparison: Comparison) -> float:
+    """How often a claim may hold or fail by chance: 0.05 of a single look at the results, else each look's share.
+
+    Who adds seeds to a claim that is undecided has several chances to see it hold (Bonferroni's correction).
+    """
+    return _CHANCE / comparison.looks
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class Verdict:
 
     Args:
         gain: By how much the better side is better, in the objective's unit; negative when it is worse.
-        margin: Half of the gain's 95 % interval (Student's t, pairs of one seed); None with fewer than two seeds.
+        margin: Half of the gain's interval (Student's t, pairs of one seed; 95 % after one look, more after several);
+            None with fewer than two seeds.
         kind: ``holds`` or ``fails`` when the interval is on one side of 0; ``level`` when it holds 0 and nothing that
             is 5 % of the measured values, so that there is no difference worth speaking of; else ``undecided``.
     """
@@ -70,7 +78,8 @@ def verdict(comparison: Comparison, claim: Claim, results: Sequence[Result]) -> 
     if len(gains) < 2:
         return Verdict(claim, by, gains[0] if gains else 0.0, None, "undecided")
     gain = statistics.fmean(gains)
-    margin = statistics.stdev(gains) / math.sqrt(len(gains)) * float(stats.t.ppf(1 - _CHANCE / 2, len(gains) - 1))
+    sure = float(stats.t.ppf(1 - chance(comparison) / 2, len(gains) - 1))
+    margin = statistics.stdev(gains) / math.sqrt(len(gains)) * sure
     largest_level = _LEVEL * abs(statistics.fmean([*better_N, *than_N]))
     return Verdict(claim, by, gain, margin, _kind(gain, margin, largest_level=largest_level))
 

@@ -18,6 +18,7 @@ import pytest
 from search import compare
 from search.comparison import work
 from search.comparison.file import Claim, Comparison
+from search.comparison.table import claims_table
 from search.comparison.verdict import Result, verdict
 from trainers.command import command
 from trainers.errors import UserError
@@ -142,6 +143,7 @@ def test_a_process_that_is_killed_is_one_message(
         (("by: ssim", "by: size_mb"), "claims.0.by: 'size_mb' is not measured. Allowed: fid, ssim."),
         (("norm_groups: 4", "norm_groups: 5"), "norm_groups"),
         (("seeds: 2", "seeds: 0"), "seeds: Input should be greater than 0"),
+        (("seeds: 2", "seeds: 2\nlooks: 0"), "looks: Input should be greater than 0"),
         (("- {claim", "- [{claim"), "cannot be read"),
     ],
 )
@@ -186,6 +188,19 @@ def test_a_claim_holds_when_every_pair_says_so_and_chance_does_not(
     assert found.kind == expected
     sign = 1 if by == "fid" else -1
     assert found.gain == pytest.approx(sign * sum(b - a for a, b in zip(better, than, strict=True)) / len(better))
+
+
+@pytest.mark.parametrize(("looks", "expected"), [(1, "holds"), (2, "undecided"), (4, "undecided")])
+def test_seeds_that_were_added_after_a_look_must_say_more(tmp_path: Path, looks: int, expected: str) -> None:
+    text = FILE.replace("seeds: 2", f"seeds: 5\nlooks: {looks}")
+    comparison = Comparison.read(written(tmp_path, text))
+    # p = 0.049 of five pairs.
+    results = of(whole=[0.0] * 5, pruned=[0.15, 6.58, 12.22, 11.87, 2.74])
+    found = verdict(comparison, Claim(claim="", better="whole", than="pruned", by="fid"), results)
+    assert found.kind == expected
+    page = "\n".join(claims_table(comparison, [found]))
+    assert f"ours ({100 - 5 / looks:.4g} %)" in page
+    assert (f"judged {looks} times" in page) == (looks > 1)
 
 
 def test_of_several_recipes_the_mean_counts(tmp_path: Path) -> None:
