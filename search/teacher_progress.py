@@ -24,6 +24,7 @@ class TeacherProgress:
         self._bar = Bar(*Bar.get_default_columns()[:-1], TimeRemainingColumn(), console=console, transient=True)
         self._task = self._bar.add_task("training the teacher", total=images, visible=False)
         self._begun = self._last = 0.0
+        self._first = 0
 
     def __enter__(self) -> TeacherProgress:
         if self._console.is_terminal:
@@ -44,7 +45,9 @@ class TeacherProgress:
         self._bar.update(self._task, completed=progress.images, visible=True)
         if not self._console.is_terminal and now - self._last > _SECONDS_BETWEEN_LINES:
             self._last = now
-            left = (now - self._begun) * (progress.images_in_all / progress.images - 1)
+            # One that goes on has seen images that took no time here.
+            each = (now - self._begun) / max(1, progress.images - self._first)
+            left = each * (progress.images_in_all - progress.images)
             self._console.print(
                 f"training the teacher: {progress.images:,} of {progress.images_in_all:,} images, "
                 f"loss {progress.loss:.3f}, {duration(left)} left"

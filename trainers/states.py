@@ -21,7 +21,7 @@ STATE_FILE = "training.safetensors"
 _MODEL, _TRAINING, _BESIDE = "model:", "training:", "beside:"
 
 
-def save_state(state: TrainingState, folder: Path) -> None:
+def save_state(state: TrainingState, folder: Path, *, name: str = STATE_FILE) -> None:
     """Write the state into ``folder`` in place of an older one.
 
     Weights, optimiser and progress are one file: a state that is cut short leaves the older one whole, and weights of
@@ -37,10 +37,10 @@ def save_state(state: TrainingState, folder: Path) -> None:
         tensors |= {f"{_BESIDE}{name}:{key}": tensor for key, tensor in held.items()}
         metadata[f"{_BESIDE}{name}"] = json.dumps(written)
     metadata["progress"] = json.dumps({"stage": state.stage, "images": state.images})
-    write_atomically(folder / STATE_FILE, save(tensors, metadata=metadata))
+    write_atomically(folder / name, save(tensors, metadata=metadata))
 
 
-def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
+def load_state(folder: Path, *, name: str = STATE_FILE, device: str = "cpu") -> TrainingState | None:
     """The state in ``folder``, or None when there is none.
 
     Raises:
@@ -48,7 +48,7 @@ def load_state(folder: Path, *, device: str = "cpu") -> TrainingState | None:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = folder / STATE_FILE
+    path = folder / name
     if not path.is_file():
         return None
     try:
@@ -75,6 +75,6 @@ def _under(kind: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(kind): tensor for name, tensor in held.items() if name.startswith(kind)}
 
 
-def drop_state(folder: Path) -> None:
+def drop_state(folder: Path, *, name: str = STATE_FILE) -> None:
     """Remove the state in ``folder``, where there is one."""
-    (folder / STATE_FILE).unlink(missing_ok=True)
+    (folder / name).unlink(missing_ok=True)

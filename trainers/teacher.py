@@ -125,9 +125,10 @@ class Teacher:
 
         Args:
             images: At the network's size.
-            on_progress: Called about once a second while it trains.
+            on_progress: Called about once a second while it trains; an interrupted training goes on where it was.
         """
         from trainers.models import files
+        from trainers.teacher_training import forget_training
 
         if self.source is not None:
             from trainers.models.published import load_published
@@ -135,16 +136,29 @@ class Teacher:
             model = load_published(self.source, sampling_steps=self.sampling_steps).to(device)
             return replace(model, spec=self._drawn(model.spec))
         path = self.cache_path(images, cache)
-        if path.is_file():
-            try:
-                model = files.load(path, device=device)
-                return replace(model, spec=self._drawn(model.spec))
-            except UserError:
-                # A damaged file; the teacher is trained again and takes its place.
-                path.unlink(missing_ok=True)
+        kept = self._kept(path, device)
+        if kept is not None:
+            return kept
         model = self._trained(images, cache=cache, device=device, on_progress=on_progress)
-        files.save(model, path)
-        return model
+        # Another process may have trained it too by now, and on a GPU not to the same bits: the first one counts.
+        kept = self._kept(path, device)
+        if kept is None:
+            files.save(model, path)
+        forget_training(path)
+        return kept or model
+
+    def _kept(self, path: Path, device: torch.device) -> DiffusionModel | None:
+        from trainers.models import files
+
+        if not path.is_file():
+            return None
+        try:
+            model = files.load(path, device=device)
+        except UserError:
+            # A damaged file; the teacher is trained again and takes its place.
+            path.unlink(missing_ok=True)
+            return None
+        return replace(model, spec=self._drawn(model.spec))
 
     def is_cached(self, images: Images, cache: Cache) -> bool:
         """Whether ``obtain`` has nothing to train."""
@@ -187,8 +201,8 @@ class Teacher:
     ) -> DiffusionModel:
         from trainers.distillation.train import Train
         from trainers.models.fresh import fresh
-        from trainers.recipe import Recipe
         from trainers.run import Run
+        from trainers.teacher_training import trained_teacher
 
         spec = self.planned_spec(image_size=images.input_size, image_channels=images.input_channels)
         run = Run(
@@ -209,4 +223,5 @@ class Teacher:
             label_dropout=self.label_dropout,
             precision=self.precision,
         )
-        return replace(Recipe((stage,)).run(run), log=(), notes=())
+        model = trained_teacher(stage, run, beside=self.cache_path(images, cache))
+        return replace(model, log=(), notes=())
