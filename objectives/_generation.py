@@ -16,8 +16,8 @@ from trainers.provenance import device_name
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trainers.cache import Cache
     from trainers.models.diffusion_model import DiffusionModel
-    from trainers.run import Run
 
 
 def generation(model: DiffusionModel, *, batch: int) -> Callable[[], Tensor]:
@@ -30,18 +30,20 @@ def generation(model: DiffusionModel, *, batch: int) -> Callable[[], Tensor]:
     return lambda: draw(model, noise_BCHW, label_B)
 
 
-def timed_generation(model: DiffusionModel, run: Run, *, batch: int, seconds: float, repeats: int) -> Measurement:
-    """Median milliseconds of a batch on the run's device, with no other measurement beside it.
+def timed_generation(
+    model: DiffusionModel, *, device: torch.device, cache: Cache, batch: int, seconds: float, repeats: int
+) -> Measurement:
+    """Median milliseconds of a batch on this device, with no other measurement beside it.
 
     Repeated for about so many seconds, 5 times at least and ``repeats`` times at most.
     """
-    generate = generation(model.to(run.device), batch=batch)
-    with alone(run.cache.folder):
-        repeated_seconds(generate, device=run.device, least=2, most=2, within=0)  # warm-up
-        taken = repeated_seconds(generate, device=run.device, least=5, most=repeats, within=seconds)
+    generate = generation(model.to(device), batch=batch)
+    with alone(cache.folder):
+        repeated_seconds(generate, device=device, least=2, most=2, within=0)  # warm-up
+        taken = repeated_seconds(generate, device=device, least=5, most=repeats, within=seconds)
     return Measurement(
         value=1000 * statistics.median(taken),
         stderr=1000 * median_stderr(taken),
         samples=len(taken),
-        by=device_name(run.device, threads=torch.get_num_threads()),
+        by=device_name(device, threads=torch.get_num_threads()),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,10 @@ from pydantic import Field
 from objectives.objective import OBJECTIVES, Measurement, Objective
 
 if TYPE_CHECKING:
+    import torch
+
     from objectives.device_model import DeviceModel
+    from trainers.cache import Cache
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
@@ -23,8 +26,8 @@ class GenerationMs(Objective):
     """Median time in which one batch is generated, all sampling steps, on the run's device and threads.
 
     Where ``latency_ms`` asks how long one image takes, this shows what the device gets through: small networks are slow
-    by their number of layers alone until a batch is large. ``generation_curve`` gives all batch sizes.
-    ``Measurement.by`` names the device. Predicted as latency is, to about 10 % on a CPU while a layer's images fit its
+    by their number of layers alone until a batch is large. ``search.analyse MODEL --what generation`` measures several
+    batch sizes. ``Measurement.by`` names the device. Predicted as latency is, to about 10 % on a CPU while a layer's images fit its
     caches; beyond, and for grouped layers, a large batch takes up to twice what is predicted.
 
     Args:
@@ -43,14 +46,25 @@ class GenerationMs(Objective):
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
         from objectives._generation import timed_generation
 
-        return timed_generation(model, run, batch=self.batch, seconds=self.seconds, repeats=self.repeats)
+        return timed_generation(
+            model, device=run.device, cache=run.cache, batch=self.batch, seconds=self.seconds, repeats=self.repeats
+        )
 
     def predict(self, spec: ArchSpec, device: DeviceModel) -> float:
         return device.predict(spec, batch=self.batch)
 
 
 def generation_curve(
-    model: DiffusionModel, run: Run, *, batches: Sequence[int] = (1, 2, 4, 8, 16, 32, 64), seconds: float = 0.5
-) -> dict[int, Measurement]:
-    """The time of one batch in milliseconds by the images in it."""
-    return {batch: GenerationMs(batch=batch, seconds=seconds).measure(model, run) for batch in batches}
+    model: DiffusionModel, batches: Sequence[int], *, device: torch.device, cache: Cache
+) -> Iterator[tuple[int, Measurement]]:
+    """Each batch size with the time of one batch in milliseconds, as ``generation_ms`` measures it."""
+    from objectives._generation import timed_generation
+
+    for batch in batches:
+        usual = GenerationMs(batch=batch)
+        yield (
+            batch,
+            timed_generation(
+                model, device=device, cache=cache, batch=batch, seconds=usual.seconds, repeats=usual.repeats
+            ),
+        )

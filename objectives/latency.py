@@ -39,7 +39,9 @@ class LatencyMs(Objective):
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
         from objectives._generation import timed_generation
 
-        return timed_generation(model, run, batch=1, seconds=self.seconds, repeats=self.repeats)
+        return timed_generation(
+            model, device=run.device, cache=run.cache, batch=1, seconds=self.seconds, repeats=self.repeats
+        )
 
     def predict(self, spec: ArchSpec, device: DeviceModel) -> float:
         return device.predict(spec)

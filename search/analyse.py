@@ -1,4 +1,4 @@
-"""``python -m search.analyse``: which blocks bear pruning, which timesteps count, and how far weights moved."""
+"""``python -m search.analyse``: which blocks bear pruning, which timesteps count, how weights moved, what drawing takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainers.command import INTERRUPTED, command
 def main(
     model: Path,
     *models: Path,
-    what: Literal["sensitivity", "timesteps", "weight-variation"],
+    what: Literal["sensitivity", "timesteps", "weight-variation", "generation"],
     by: Literal["block", "macro-block"] = "block",
     criterion: str | None = None,
     rule: Literal["paper", "flexible"] = "paper",
@@ -30,6 +30,7 @@ def main(
     - sensitivity: FID and pictures when one block alone loses 25, 50 or 75 % of its channels, nothing trained after.
     - timesteps: loss and importance of each timestep, and what a threshold on the loss keeps.
     - weight-variation: how far weights moved from each model to the next, by macro-block.
+    - generation: time of a batch and of an image in it, for 1, 2, 4 .. 64 images at a time, on this device.
 
     Example: `python -m search.analyse spaces/pruning_ratios.yaml --what sensitivity`
 

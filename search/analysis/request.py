@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from objectives.generation import generation_curve
 from search.analysis.finding import Finding
+from search.analysis.generation import BATCHES, Generation
 from search.analysis.pruned_blocks import By, Point, Rule, blocks_of, check_prunable, pruned_points, whole_point
 from search.analysis.ranges import check_knobs, write_ranges
 from search.analysis.sensitivity import Sensitivity
@@ -18,13 +20,16 @@ from search.analysis.weight_variation import WeightVariation, weight_variation
 from search.report.number import number
 from search.simulation.progress import progress
 from search.space import Space
+from trainers.cache import Cache
 from trainers.compression.criteria.criterion import CRITERIA, Criterion, GradientCriterion
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-What = Literal["sensitivity", "timesteps", "weight-variation"]
+What = Literal["sensitivity", "timesteps", "weight-variation", "generation"]
+#: These suggest ranges, and prune to find them.
+_PRUNING = ("sensitivity", "timesteps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +62,7 @@ class Request:
         if self.what != "weight-variation" and len(self.paths) > 1:
             raise UserError(f"{self.what} looks at one model, got {len(self.paths)}. Leave the others out.")
         self._check_target()
-        if self.what != "weight-variation":
+        if self.what in _PRUNING:
             self._criterion()
             spec = self.subjects[0].planned_spec()
             check_prunable(spec, str(self.paths[0]))
@@ -88,6 +93,8 @@ class Request:
         """The analysis; ``console`` shows how far it is."""
         if self.what == "weight-variation":
             return self._weight_variation(console)
+        if self.what == "generation":
+            return self._generation(console)
         return self._sensitivity(console) if self.what == "sensitivity" else self._timesteps(console)
 
     def write_ranges(self, finding: Finding, console: Console) -> None:
@@ -123,8 +130,8 @@ class Request:
             raise UserError(
                 "--write SPACE and --out NEW.yaml go together: which space, and what the new one is called."
             )
-        if self.what == "weight-variation" and self.write is not None:
-            raise UserError("weight-variation suggests no ranges, so there is nothing to write. Leave --write out.")
+        if self.what not in _PRUNING and self.write is not None:
+            raise UserError(f"{self.what} suggests no ranges, so there is nothing to write. Leave --write out.")
         if self.out is not None and self.out.exists():
             raise UserError(f"{self.out} exists already. Give another --out, or remove it.")
 
@@ -135,6 +142,17 @@ class Request:
         return weight_variation(
             [(name, subject.model(console)) for name, subject in zip(names, self.subjects, strict=True)]
         )
+
+    def _generation(self, console: Console) -> Generation:
+        (subject,), cache = self.subjects, Cache.default()
+        cache.check()
+        model, times = subject.model(console), {}
+        with subject.threads(), progress(console, "timing") as advance, suppress(KeyboardInterrupt):
+            measured = generation_curve(model, BATCHES, device=subject.device(), cache=cache)
+            for place, (batch, found) in enumerate(measured, 1):
+                times[batch] = found
+                advance(place / len(BATCHES))
+        return Generation(name=subject.name, times=times, steps=model.spec.sampling_steps)
 
     def _timesteps(self, console: Console) -> Timesteps:
         (subject,), criterion = self.subjects, self._criterion()

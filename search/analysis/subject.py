@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,10 +166,22 @@ class Subject:
             model = _loaded(self.weights)
             images = images_for(self.data, model.spec)
             self.fid.prepare(images, cache)
-        device = self._device()
+        device = self.device()
         return teacher_run(Workshop(model.to(device), images, (self.fid,), cache, device))
 
-    def _device(self) -> torch.device:
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """As many threads inside as a trial of its space has, so that times are those of the study."""
+        usual = torch.get_num_threads()
+        if self.space is not None:
+            torch.set_num_threads(self.space.resources.cpu)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(usual)
+
+    def device(self) -> torch.device:
+        """Where it is measured: as in its space, or on a GPU that is there."""
         if self.space is not None:
             return pick_device(self.space)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

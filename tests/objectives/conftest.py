@@ -29,6 +29,12 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Measurements read it."""
+    return in_place_of_time(monkeypatch)
+
+
+def in_place_of_time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that measurements read."""
     found = Clock()
     names = ("perf_counter", "thread_time", "monotonic")
     monkeypatch.setattr(_timing, "time", SimpleNamespace(**{name: lambda: found.now for name in names}))

@@ -34,7 +34,7 @@ def device(cache: Cache) -> DeviceModel:
 def test_a_batch_takes_what_its_passes_take(run: Run, clock: Clock, steps: int) -> None:
     # A pass takes 2 ms and 1 ms for each image.
     model = clock.charged(unet(steps), seconds=0.002, seconds_per_image=0.001)
-    curve = generation_curve(model, run, batches=(1, 8, 64))
+    curve = dict(generation_curve(model, (1, 8, 64), device=run.device, cache=run.cache))
     assert {batch: found.value for batch, found in curve.items()} == pytest.approx(
         {batch: steps * (2 + batch) for batch in (1, 8, 64)}
     )

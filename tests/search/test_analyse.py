@@ -24,6 +24,7 @@ from search.analysis.timesteps import THRESHOLDS, Timesteps, timesteps
 from search.analysis.weight_variation import weight_variation
 from search.space import Space
 from tests.conftest import build
+from tests.objectives.conftest import in_place_of_time
 from trainers.cache import Cache
 from trainers.command import command
 from trainers.compression.channels import CoupledGroup, coupled_groups
@@ -451,6 +452,30 @@ def test_timesteps_and_weight_variation_of_model_folders(
     assert "one to &lt;b&gt;" in body and "<b>" not in body
 
 
+def test_generation_is_timed_by_the_images_in_a_batch(
+    place: Path,
+    tiny: DiffusionModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No data and no extractor is needed: what is drawn is not judged."""
+    files.save(tiny, place / "model")
+    steps = tiny.spec.sampling_steps
+    # A pass takes 2 ms and 1 ms for each image.
+    charged = in_place_of_time(monkeypatch).charged(files.load(place / "model"), seconds=0.002, seconds_per_image=0.001)
+    monkeypatch.setattr(Subject, "model", lambda subject, console: charged)
+    assert called("model", "--what", "generation", "--json", monkeypatch=monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {row["batch"]: row["value"] for row in found["batches"]} == pytest.approx(
+        {batch: steps * (2 + batch) for batch in (1, 2, 4, 8, 16, 32, 64)}
+    )
+    assert found["batches"][-1]["ms_per_image"] == pytest.approx(steps * 66 / 64)
+    assert all(row["stderr"] < 1e-9 and row["samples"] >= 5 for row in found["batches"])
+    assert found["is_whole"] and found["answer"].endswith(f"at 64 at a time, {3 * steps} ms alone.")
+    page = (place / "model" / "generation.html").read_text()
+    assert "Time of a batch" in page and "Time of an image in it" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -461,6 +486,11 @@ def test_timesteps_and_weight_variation_of_model_folders(
         (["model", "--what", "timesteps", "--data", "digit"], "--data digit: unknown data set 'digit'. Did you mean"),
         (["model", "--what", "timesteps", "--data", "a: ["], "--data has 1 mistake:"),
         (["model", "--what", "weight-variation"], "weight-variation compares models: give two or more"),
+        (["model", "tiny.yaml", "--what", "generation"], "generation looks at one model, got 2"),
+        (
+            ["model", "--what", "generation", "--write", "tiny.yaml", "--out", "new.yaml"],
+            "generation suggests no ranges, so there is nothing to write. Leave --write out.",
+        ),
         (["model", "tiny.yaml", "--what", "sensitivity"], "sensitivity looks at one model, got 2"),
         (
             ["tiny.yaml", "--what", "timesteps", "--criterion", "magnitude"],
