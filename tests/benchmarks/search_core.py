@@ -10,7 +10,8 @@ Run one of::
 
 The front is that of NSGA-II (population 20, told the limits) at 400 full trainings: the hypervolume of values divided
 by their limits, reference 1, median of eleven seeds. For LCBench it is the one in the data's README. "no"
-is not reached. Spend counts parts of trainings. LCBench needs onnxruntime and the data (``LCBENCH=<folder>``).
+is not reached. Spend counts parts of trainings. LCBench needs onnxruntime and the data (``LCBENCH=<folder>``); BoTorch's
+qLogNEHVI takes part where botorch and optuna-integration are installed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from botorch_sampler import IS_INSTALLED, qlognehvi
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from search_problems import LCBENCH_ERRORS, Problem, compression, lcbench
 
@@ -64,6 +66,7 @@ def contestants() -> list[Contestant]:
         Contestant(name="NSGA-II 20", sampler=lambda seed: NSGAIISampler(seed=seed, population_size=20), budget=400),
         Contestant(name="NSGA-II 50", sampler=lambda seed: NSGAIISampler(seed=seed, population_size=50), budget=400),
         Contestant(name="GPSampler", sampler=lambda seed: GPSampler(seed=seed), budget=60),
+        *([Contestant(name="qLogNEHVI", sampler=qlognehvi, budget=60)] if IS_INSTALLED else []),
         budget_ei("BudgetEI"),
         budget_ei("BudgetEI + Halving", halving=lambda: Halving(shares=SHARES)),
     ]
