@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from objectives.objective import Measurement, Objective
+from trainers.bounds import Samples, Seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +36,9 @@ class FeatureObjective(Objective):
 
     is_learned = True
 
-    samples: Annotated[int, Field(ge=2)] = 1000
+    samples: Samples = 1000
     extractor: Literal["auto", "inception", "labels"] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     def prepare(self, images: Images, cache: Cache) -> None:
         import torch

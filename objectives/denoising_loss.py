@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from objectives.objective import OBJECTIVES, Measurement, Objective
+from trainers.bounds import Samples, Seed, Steps
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,9 +39,9 @@ class DenoisingLoss(Objective):
     title = "Test denoising loss"
     is_learned = True
 
-    samples: Annotated[int, Field(ge=2)] = 1000
-    timesteps: Annotated[int, Field(ge=1)] = 8
-    seed: Annotated[int, Field(ge=0)] = 0
+    samples: Samples = 1000
+    timesteps: Steps = 8
+    seed: Seed = 0
 
     def prepare(self, images: Images, cache: Cache) -> None:
         _check_test_images(images)

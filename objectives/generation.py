@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from objectives.objective import OBJECTIVES, Measurement, Objective
+from trainers.bounds import BatchSize
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +40,9 @@ class GenerationMs(Objective):
     title = "Time of one batch on this device"
     unit = "ms"
 
-    batch: Annotated[int, Field(ge=1)] = 64
+    batch: BatchSize = 64
     seconds: Annotated[float, Field(gt=0)] = 0.5
-    repeats: Annotated[int, Field(ge=5)] = 50
+    repeats: Annotated[int, Field(ge=5, le=10**6)] = 50
 
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
         from objectives._generation import timed_generation

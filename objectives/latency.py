@@ -34,7 +34,7 @@ class LatencyMs(Objective):
     unit = "ms"
 
     seconds: Annotated[float, Field(gt=0)] = 0.5
-    repeats: Annotated[int, Field(ge=5)] = 50
+    repeats: Annotated[int, Field(ge=5, le=10**6)] = 50
 
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
         from objectives._generation import timed_generation

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from objectives.objective import OBJECTIVES, Measurement, Objective
+from trainers.bounds import BatchSize
 from trainers.models.stored_bits import scale_bytes, weight_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class PeakMemoryMb(Objective):
     title = "Peak memory of one batch"
     unit = "MB"
 
-    batch: Annotated[int, Field(ge=1)] = 16
+    batch: BatchSize = 16
 
     def measure(self, model: DiffusionModel, run: Run) -> Measurement:
         from objectives._generation import generation

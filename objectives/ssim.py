@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from objectives.objective import OBJECTIVES, Measurement, Objective
+from trainers.bounds import Samples, Seed
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +32,8 @@ class Ssim(Objective):
     title = "SSIM to the teacher"
     is_learned = True
 
-    samples: Annotated[int, Field(ge=2)] = 1000
-    seed: Annotated[int, Field(ge=0)] = 0
+    samples: Samples = 1000
+    seed: Seed = 0
 
     def with_noise(self, seed: int) -> Ssim:
         return replace(self, seed=seed)

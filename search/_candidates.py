@@ -34,7 +34,7 @@ class Candidates:
         self._others = others
         # Most samplers, started again with the same seed, would repeat their first suggestions.
         told = len(database.trials()) if space.sampler.derives_seed else 0
-        self._sampler = space.sampler.build(seed=space.sampler.seed + 7919 * told)
+        self._sampler = space.sampler.build(seed=(space.sampler.seed + 7919 * told) % 2**32)
         space.sampler.inform(self._sampler, self._problem())
         database.optuna.sampler = self._sampler
 

@@ -19,11 +19,11 @@ from trainers.registry import suggestion
 
 # After "must be".
 _BOUNDS = {
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
-    "greater_than": "greater than {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "multiple_of": "a multiple of {multiple_of:g}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "multiple_of": "a multiple of {multiple_of}",
     "finite_number": "a finite number",
 }
 _KINDS = {
@@ -155,7 +155,7 @@ def _allowed(error: ErrorDetails) -> str | None:
     context: dict[str, Any] = error.get("ctx", {})
     kind = error["type"]
     if kind in _BOUNDS:
-        return _BOUNDS[kind].format(**context)
+        return _BOUNDS[kind].format(**{name: _number(bound) for name, bound in context.items()})
     if kind == "literal_error":
         return _sorted_numbers(str(context["expected"]))
     if kind == "too_short":
@@ -163,6 +163,10 @@ def _allowed(error: ErrorDetails) -> str | None:
     if kind == "too_long":
         return f"at most {context['max_length']} long"
     return _KINDS.get(kind)
+
+
+def _number(bound: Any) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def _sorted_numbers(expected: str) -> str:

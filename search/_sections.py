@@ -29,7 +29,9 @@ from trainers.teacher import Teacher
 
 Piece = TypeVar("Piece")
 # Written `false`, it is none.
-_Draws = Annotated[int, Field(ge=0, strict=True), BeforeValidator(lambda written: 0 if written is False else written)]
+_Draws = Annotated[
+    int, Field(ge=0, le=1_000, strict=True), BeforeValidator(lambda written: 0 if written is False else written)
+]
 
 
 def read_name(node: Node, mistakes: Mistakes) -> str:

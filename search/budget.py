@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field
+
+from trainers.bounds import Count
 
 if TYPE_CHECKING:
     from search.halving import Halving
@@ -70,9 +72,9 @@ class ImagesRange:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    min: PositiveInt
-    max: PositiveInt
-    factor: Annotated[int, Field(ge=2)] = 3
+    min: Count
+    max: Count
+    factor: Annotated[int, Field(ge=2, le=10**12)] = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,8 @@ class WrittenBudget:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    trials: PositiveInt = DEFAULT_TRIALS
-    images: PositiveInt | ImagesRange = DEFAULT_IMAGES
+    trials: Count = DEFAULT_TRIALS
+    images: Count | ImagesRange = DEFAULT_IMAGES
 
     def budget(self) -> Budget:
         """The same with its rungs; ``min`` must not be above ``max``."""

@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from objectives.objective import Objective
+from search.ends import Kind, kind_of
 from search.estimate import measuring_seconds, training_seconds
 from search.evaluate import Workshop
 from search.preparation import build_workshop, teacher_run
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     _Typical = tuple[Candidate, ArchSpec]
 
+_TELLS_NOTHING: tuple[Kind, ...] = ("diverged", "out_of_memory", "out_of_memory_cuda")
+"""How a rehearsal may end; the trials of the study may do better, with less at a time."""
 _CANDIDATES = 3
 """That are trained and measured for a moment."""
 _FURTHER = 6
@@ -75,7 +78,7 @@ class Rehearsal:
 
 
 def rehearse(foresight: Foresight, seen: Survey, images: Images, *, cache: Cache, device: torch.device) -> Rehearsal:
-    """Train and measure for a moment; nothing is rehearsed where even that takes long, or where training diverges."""
+    """Train and measure for a moment; nothing is rehearsed where that is long, or training diverges or lacks memory."""
     space = foresight.space
     chosen, further = _chosen(foresight, seen)
     is_here = space.teacher.source is None or place_of(space.teacher.source).is_dir()
@@ -88,7 +91,10 @@ def rehearse(foresight: Foresight, seen: Survey, images: Images, *, cache: Cache
     try:
         with _scratch(cache) as scratch:
             found = _rehearsed(foresight, chosen, further, images, cache=scratch, device=device)
-    except FloatingPointError:
+    except Exception as error:
+        # What a trial would fail of, the prediction does not see either.
+        if kind_of(error) not in _TELLS_NOTHING:
+            raise
         return Rehearsal()
     return replace(found, seconds=perf_counter() - begun)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from trainers.bounds import Count
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
 from trainers.foreign import bytes_inside, json_inside, place_of, refuse_links_out
@@ -27,8 +28,8 @@ class Budget:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    images: PositiveInt
-    trials: PositiveInt = 1
+    images: Count
+    trials: Count = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field
+
+from trainers.bounds import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,5 +21,5 @@ class Resources:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    cpu: PositiveInt = 1
+    cpu: Count = 1
     gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

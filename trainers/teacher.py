@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field
 
+from trainers.bounds import BatchSize, Count, Seed
 from trainers.errors import UserError
 from trainers.models.diffusion import Diffusion, Weighting
 from trainers.models.network import NETWORKS, Network
@@ -52,8 +53,8 @@ class Teacher:
 
     network: Annotated[Network, NETWORKS] | None = None
     source: Annotated[str | None, Field(alias="from")] = None
-    images: PositiveInt = 400_000
-    batch: PositiveInt = 128
+    images: Count = 400_000
+    batch: BatchSize = 128
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.995
     diffusion: Diffusion = field(default_factory=Diffusion)
@@ -63,7 +64,7 @@ class Teacher:
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 32
     sampler: Annotated[Sampler, SAMPLERS] | None = None
     guidance: Annotated[float, Field(ge=0)] | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def planned_spec(self, *, image_size: int, image_channels: int) -> ArchSpec:
         """The architecture, before anything is trained or its weights are loaded.

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from objectives.objective import OBJECTIVES, Objective
+from trainers.bounds import Count
 from trainers.data.dataset import DATA, Dataset
 from trainers.errors import UserError
 from trainers.plain_yaml import MOST_BYTES, plain_yaml
@@ -18,6 +19,7 @@ from trainers.recipe import Recipe
 from trainers.registry import suggestion
 from trainers.teacher import Teacher
 
+_Seeds = Annotated[int, Field(gt=0, le=1_000)]
 _KEYS = ("name", "data", "teacher", "objectives", "images", "seeds", "looks", "recipes", "claims")
 
 
@@ -100,9 +102,9 @@ class Comparison:
             "data": part("data", DATA.parse),
             "teacher": part("teacher", TypeAdapter(Teacher).validate_python),
             "objectives": part("objectives", lambda value: tuple(OBJECTIVES.parse(item) for item in value)),
-            "images": part("images", TypeAdapter(PositiveInt).validate_python),
-            "seeds": part("seeds", TypeAdapter(PositiveInt).validate_python),
-            "looks": part("looks", TypeAdapter(PositiveInt).validate_python),
+            "images": part("images", TypeAdapter(Count).validate_python),
+            "seeds": part("seeds", TypeAdapter(_Seeds).validate_python),
+            "looks": part("looks", TypeAdapter(_Seeds).validate_python),
             "claims": part("claims", TypeAdapter(tuple[Claim, ...]).validate_python),
             "recipes": {name: part(f"recipes.{name}", Recipe.parse, value) for name, value in (recipes or {}).items()},
         }

@@ -34,7 +34,7 @@ class BudgetEi(SamplerOptions):
     derives_seed = False
     uses_others = True
 
-    startup_trials: Annotated[int, Field(ge=1)] = 10
+    startup_trials: Annotated[int, Field(ge=1, le=10**6)] = 10
 
     def build(self, *, seed: int) -> BudgetEI:
         from search.samplers._budget_ei import BudgetEI

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from search.samplers.sampler import SAMPLERS, SamplerOptions
 
@@ -20,7 +22,7 @@ class Gp(SamplerOptions):
         startup_trials: Random trials before the process is fitted.
     """
 
-    startup_trials: int = 10
+    startup_trials: Annotated[int, Field(ge=0, le=10**6)] = 10
 
     def build(self, *, seed: int) -> optuna.samplers.BaseSampler:
         import optuna

@@ -22,7 +22,7 @@ class Nsga2(SamplerOptions):
         population: Trials per generation.
     """
 
-    population: Annotated[int, Field(ge=2)] = 20
+    population: Annotated[int, Field(ge=2, le=10**6)] = 20
 
     def build(self, *, seed: int) -> optuna.samplers.BaseSampler:
         import optuna

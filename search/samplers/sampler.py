@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from trainers.bounds import Seed
 from trainers.registry import Registry
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SamplerOptions(ABC):
     #: Whether results of other studies help it.
     uses_others: ClassVar[bool] = False
 
-    seed: int = 0
+    seed: Seed = 0
 
     @abstractmethod
     def build(self, *, seed: int) -> optuna.samplers.BaseSampler:

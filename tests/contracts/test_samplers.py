@@ -34,3 +34,9 @@ def test_the_seed_decides(name: str) -> None:
 
 def test_the_four_samplers_of_optuna_are_there() -> None:
     assert {"random", "tpe", "nsga2", "gp"} <= set(SAMPLERS.names())
+
+
+@pytest.mark.parametrize("name", SAMPLERS.names())
+def test_any_seed_that_follows_from_one_of_a_space_will_do(name: str) -> None:
+    # That of a study and the number of its trials give the next.
+    assert len(suggested(name, 2**32 - 1, trials=2)) == 2

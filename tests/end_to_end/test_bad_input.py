@@ -148,6 +148,12 @@ def test_files_that_are_no_space(place, refused):
         ({"sampler": "tpee"}, "sampler: unknown sampler 'tpee'. Did you mean 'tpe'?"),
         ({"objectives": ["fid"]}, "objectives: has no objective to trade off against 'fid'. Add "),
         ({"limits": {"fid": 0}}, "limits.fid: must be a number above 0, got 0."),
+        ({"recipe": [{"distil": {"batch": 10**12}}]}, "distil.batch: must be at most 65,536, got 1000000000000."),
+        ({"teacher": {"network": unet(), "seed": 10**36}}, "teacher.seed: must be less than 2,147,483,648, got 1000"),
+        ({"sampler": {"tpe": {"seed": -5}}}, "sampler.tpe.seed: must be at least 0, got -5. Leave it out for 0."),
+        ({"sampler": {"tpe": {"seed": 2**32}}}, "sampler.tpe.seed: must be less than 2,147,483,648, got 4294967296."),
+        ({"confirm": 10**12}, "confirm: must be at most 1,000, got 1000000000000."),
+        ({"budget": {"trials": 10**30}}, "budget.trials: must be at most 1,000,000,000,000, got 1000"),
         ({"name": "../x"}, "name: '../x' cannot be a study's name. Use 1 to 100 letters"),
         (
             {"teacher": {"network": unet(norm_groups=3)}},

@@ -79,6 +79,8 @@ def look(path: Path, device) -> bool:
     foresight = Foresight(space, teacher, device, space.limits)
     limits = preparation.limits_of(space, foresight.costs(teacher))
     preflight.survey(Foresight(space, teacher, device, limits))
+    # A search builds it when the teacher is trained.
+    space.sampler.build(seed=space.sampler.seed)
     return True
 
 

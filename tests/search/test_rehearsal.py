@@ -66,6 +66,34 @@ def test_what_would_take_long_is_not_rehearsed(foresight: Foresight, cache: Cach
     assert found == Rehearsal()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        FloatingPointError("the loss is not finite"),
+    ],
+)
+def test_where_memory_is_lacking_the_prediction_has_to_do(
+    error: Exception, foresight: Foresight, cache: Cache, digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(rehearsal, "_rehearsed", fails)
+    seen = preflight.survey(foresight)
+    assert rehearse(foresight, seen, digits, cache=cache, device=CPU) == Rehearsal()
+
+
+def test_a_fault_of_the_program_is_none_of_the_machine(
+    foresight: Foresight, cache: Cache, digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "_rehearsed", lambda *arguments, **options: [][0])
+    with pytest.raises(IndexError):
+        rehearse(foresight, preflight.survey(foresight), digits, cache=cache, device=CPU)
+
+
 def test_a_cached_teacher_is_trained_again_to_see_how_long_it_takes(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for kind in ("teacher", "extractor", "reference"):

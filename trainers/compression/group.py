@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import PositiveInt
-
+from trainers.bounds import Count
 from trainers.stage import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Group(Stage):
             network that is to be trained from scratch.
     """
 
-    groups: PositiveInt | Literal["max"] = 1
+    groups: Count | Literal["max"] = 1
     init: Literal["dense", "scratch"] = "dense"
 
     def plan(self, spec: ArchSpec) -> ArchSpec:

@@ -6,8 +6,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from trainers.bounds import Count
 from trainers.compression.criteria.criterion import CRITERIA, Criterion
 from trainers.compression.criteria.diff_pruning import DiffPruning
 from trainers.errors import UserError
@@ -53,7 +54,7 @@ class Prune(Stage):
     rule: Literal["paper", "flexible"] = "paper"
     statistics: Literal["proper", "zeroed"] = "proper"
     heads: Literal["narrow", "drop"] = "narrow"
-    round_to: PositiveInt = 1
+    round_to: Count = 1
     greedy: bool = False
 
     def plan(self, spec: ArchSpec) -> ArchSpec:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import PositiveInt
-
+from trainers.bounds import Steps
 from trainers.errors import UserError
 from trainers.models.network import NETWORKS, Network
 from trainers.stage import STAGES, Stage
@@ -30,7 +29,7 @@ class Student(Stage):
     """
 
     network: Annotated[Network, NETWORKS]
-    timesteps: PositiveInt | None = None
+    timesteps: Steps | None = None
     own_betas: bool = False
 
     def plan(self, spec: ArchSpec) -> ArchSpec:

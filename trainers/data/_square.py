@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import PositiveInt
-
+from trainers.bounds import Count, Side
 from trainers.data.dataset import DATA, Dataset, Images
 
 
@@ -26,9 +25,9 @@ class SquareImages(Dataset):
     channels: ClassVar[int]
 
     path: str | None = None
-    limit: PositiveInt | None = None
-    image_size: PositiveInt | None = None
-    crop: int | None = None
+    limit: Count | None = None
+    image_size: Side | None = None
+    crop: Side | None = None
 
     def shape(self) -> tuple[int, int]:
         return self.image_size or self.crop or self.side, self.channels

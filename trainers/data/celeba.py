@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import PositiveInt
-
+from trainers.bounds import Count, Side
 from trainers.data.dataset import DATA, Dataset, Images
 
 _ID = "flwrlabs/celeba"
@@ -29,8 +28,8 @@ class Celeba(Dataset):
     """
 
     path: str | None = None
-    limit: PositiveInt | None = None
-    image_size: PositiveInt = 64
+    limit: Count | None = None
+    image_size: Side = 64
 
     def shape(self) -> tuple[int, int]:
         return self.image_size, 3

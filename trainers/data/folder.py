@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from trainers.bounds import Count, Side
 from trainers.data.dataset import DATA, Dataset, Images
 from trainers.foreign import place_of
 
@@ -33,10 +34,10 @@ class Folder(Dataset):
     """
 
     path: str
-    image_size: PositiveInt | None = None
-    crop: PositiveInt | None = None
+    image_size: Side | None = None
+    crop: Side | None = None
     channels: Literal[1, 3] | None = None
-    limit: PositiveInt | None = None
+    limit: Count | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     image_column: str | None = None
     label_column: str | None = None

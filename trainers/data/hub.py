@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from trainers.bounds import Count, Side
 from trainers.data.dataset import DATA, Dataset, Images
 from trainers.data.folder import Folder
 from trainers.foreign import place_of
@@ -32,10 +33,10 @@ class Hub(Dataset):
     id: str
     path: str | None = None
     subset: str | None = None
-    image_size: PositiveInt | None = None
-    crop: PositiveInt | None = None
+    image_size: Side | None = None
+    crop: Side | None = None
     channels: Literal[1, 3] | None = None
-    limit: PositiveInt | None = None
+    limit: Count | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     image_column: str | None = None
     label_column: str | None = None

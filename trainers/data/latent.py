@@ -6,8 +6,9 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field
 
+from trainers.bounds import Count
 from trainers.data.dataset import DATA, Dataset, Images, Latents
 from trainers.errors import UserError
 from trainers.foreign import place_of
@@ -33,7 +34,7 @@ class SmallAutoencoder:
     channels: Annotated[int, Field(ge=1, le=1024)] = 4
     downsample: Literal[2, 4, 8, 16] = 2
     width: Annotated[int, Field(ge=1, le=1024)] = 16
-    images: PositiveInt = 100_000
+    images: Count = 100_000
 
 
 @DATA.register("latent")

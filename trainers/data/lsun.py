@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import PositiveInt
-
+from trainers.bounds import Count, Side
 from trainers.data.dataset import DATA, Dataset, Images
 
 
@@ -27,8 +26,8 @@ class _Lsun(Dataset):
     hub_id: ClassVar[str]
 
     path: str | None = None
-    limit: PositiveInt | None = None
-    image_size: PositiveInt = 256
+    limit: Count | None = None
+    image_size: Side = 256
 
     def shape(self) -> tuple[int, int]:
         return self.image_size, 3

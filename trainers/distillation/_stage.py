@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
+from trainers.bounds import BatchSize
 from trainers.models.diffusion import Weighting
 from trainers.stage import Stage
 
@@ -41,10 +42,10 @@ class TrainingStage(Stage):
     trains = True
 
     part: Annotated[float, Field(gt=0)] = 1.0
-    batch: PositiveInt = 128
+    batch: BatchSize = 128
     optimizer: Literal["adamw", "adam", "adamw_8bit", "adam_8bit"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    warmup_images: NonNegativeInt | None = None
+    warmup_images: Annotated[int, Field(ge=0, le=10**12)] | None = None
     decay: Literal["cosine", "linear", "none"] = "cosine"
     clip: Annotated[float, Field(gt=0)] = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0

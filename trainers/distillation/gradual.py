@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field
 
+from trainers.bounds import Steps
 from trainers.distillation._taught_stage import TaughtStage
 from trainers.errors import UserError
 from trainers.models.network import NETWORKS, Network
@@ -32,7 +33,7 @@ class Intermediate:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     network: Annotated[Network, NETWORKS]
-    timesteps: PositiveInt | None = None
+    timesteps: Steps | None = None
     images: Annotated[float, Field(gt=0)] = 1.0
 
     def spec_like(self, spec: ArchSpec) -> ArchSpec:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from trainers.bounds import Count, Steps
 from trainers.distillation._stage import TrainingStage
 from trainers.errors import UserError
 from trainers.models.diffusion import Weighting
@@ -41,9 +42,9 @@ class Progressive(TrainingStage):
     """
 
     halvings: Annotated[int, Field(ge=0, le=16)] = 1
-    start: PositiveInt | None = None
+    start: Steps | None = None
     prune: tuple[Annotated[Stage, STAGES], ...] = ()
-    prune_steps: PositiveInt = 4
+    prune_steps: Count = 4
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     # Only this stage has a default that depends on its teacher; it trains by `weighting` alone.
     error_weight: Weighting | None = None  # type: ignore[assignment]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from trainers.bounds import Side
 from trainers.registry import Registry
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ Region = Literal["middle", "end"]
 # a machine's memory or hours go into building it.
 Width = Annotated[int, Field(ge=1, le=8_192)]
 Layers = Annotated[int, Field(ge=1, le=64)]
-_Side = Annotated[int, Field(ge=1, le=8_192)]
 MOST_LEVELS = 12
 MOST_BLOCKS = 64
 """Residual layers on the way in, twice those of a very deep one (NCSN++ deep: 8 at each of 4 resolutions)."""
@@ -29,7 +29,7 @@ MOST_BLOCKS = 64
 class Network(ABC):
     """Options of a denoising network. Sizes left at None are taken from the data (``for_data``)."""
 
-    image_size: _Side | None = None
+    image_size: Side | None = None
     image_channels: Width | None = None
     classes: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 

@@ -7,8 +7,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
+from trainers.bounds import Steps
 from trainers.registry import Registry
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class GradientCriterion(Criterion):
     is_additive = True
 
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    timesteps: PositiveInt = 50
-    images: PositiveInt = 64
+    timesteps: Steps = 50
+    images: Annotated[int, Field(ge=1, le=10_000_000)] = 64
 
     def preparation(self) -> Hashable:
         return type(self), self.timesteps, self.images

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from trainers.bounds import Steps
 from trainers.models.network import MOST_LEVELS, NETWORKS, Network, Region, Width, preferred_norm_groups, region_at
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Ncsn(Network):
     embedding: Width = 256
     scale: Annotated[float, Field(gt=0, le=1e6)] = 30.0
     norm_groups: Width | None = None
-    timesteps: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    timesteps: Steps = 1000
 
     def mistakes(self) -> list[str]:
         found = []
