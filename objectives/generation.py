@@ -28,8 +28,8 @@ class GenerationMs(Objective):
 
     Where ``latency_ms`` asks how long one image takes, this shows what the device gets through: small networks are slow
     by their number of layers alone until a batch is large. ``search.analyse MODEL --what generation`` measures several
-    batch sizes. ``Measurement.by`` names the device. Predicted as latency is, to about 10 % on a CPU while a layer's images fit its
-    caches; beyond, and for grouped layers, a large batch takes up to twice what is predicted.
+    batch sizes. ``Measurement.by`` names the device. Predicted as latency is, to about 10 % on a CPU while a layer's
+    images fit its caches; beyond, and for grouped layers, a large batch takes up to twice what is predicted.
 
     Args:
         batch: Images at a time.

@@ -1,4 +1,4 @@
-"""``python -m search.analyse``: which blocks bear pruning, which timesteps count, how weights moved, what drawing takes."""
+"""``python -m search.analyse``: which blocks bear pruning, which timesteps count, how far weights moved, speed."""
 
 from __future__ import annotations
 

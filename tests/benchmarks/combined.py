@@ -1,8 +1,8 @@
 """The combined search against settings picked by hand, after equally many images.
 
-Run ``python tests/benchmarks/combined.py STUDY RESULTS``: a study of spaces/combined_small.yaml, and the folder that
-``python -m search.compare studies/combined_small/by_hand.yaml --out RESULTS`` wrote, both with the same teacher. Prints
-the hypervolume of either within the study's limits, and the best FID that either has at each size.
+Run ``python -m tests.benchmarks.combined STUDY BY_HAND.yaml RESULTS.jsonl``: a study of spaces/combined_small.yaml, the
+settings by hand, and what ``python -m search.compare BY_HAND.yaml`` measured of them, both with the same teacher.
+Prints the hypervolume of either within the study's limits, and the best FID that either has at each size.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ def main() -> None:
     """Print both sides."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
+    parser.add_argument("by_hand", type=Path)
     parser.add_argument("results", type=Path)
     options = parser.parse_args()
     views = StudyViews.open(options.study)
     names = [objective.name for objective in views.front.objectives]
     limits = {name: limit for name in names if (limit := views.front.limits.get(name)) is not None}
-    lines = (options.results / "results.jsonl").read_text().splitlines()
+    lines = options.results.read_text().splitlines()
     by_hand = [json.loads(line)["values"] for line in lines]
     searched = [{name: trial.value(name) for name in names} for trial in views.complete]
-    comparison = Comparison.read(options.results / "comparison.yaml")
+    comparison = Comparison.read(options.by_hand)
     seen = {"searched": sum(trial.images or 0 for trial in (*views.complete, *views.stopped))}
     seen["by hand"] = comparison.images * len(by_hand)
     assert views.front.teacher is not None
