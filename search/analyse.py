@@ -36,7 +36,7 @@ def main(
 
     Args:
         model: A space or a study (its teacher), an exported folder, or the folder of a model.
-        models: The models after it, in order, for weight-variation.
+        models: The models after it, in order, for weight-variation; students kept beside one go before it.
         what: The analysis.
         by: What sensitivity prunes at a time.
         criterion: Which channels go first, as a space writes it. When left out, magnitude; for timesteps diff_pruning.
@@ -75,7 +75,7 @@ def main(
     request.check()
     console = Console(stderr=json, markup=False, emoji=False)
     finding = request.finding(console)
-    written = write_page(finding, page or request.subjects[0].page(what))
+    written = write_page(finding, page or request.page)
     if json:
         sys.stdout.write(dumps(as_json(finding), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     else:

@@ -35,6 +35,7 @@ def main(
     every: int | None = None,
     out: Path | None = None,
     exchange: bool = True,
+    keep_students: bool = False,
 ) -> int:
     """Train an exported recipe with its full budget, and write a model that can be shipped.
 
@@ -53,6 +54,8 @@ def main(
         Folder for the model; DIR/model when left out.
     exchange
         Write the denoiser for torch.export and ONNX as well, which small trainings wait for; given again, it adds them.
+    keep_students
+        Write what each iteration of `progressive` makes, too, into students/ of that folder, for search.analyse.
     """
     from trainers.quiet import silence_libraries
 
@@ -78,6 +81,7 @@ def main(
             device=device,
             processes=processes,
             exchange=exchange,
+            keep_students=keep_students,
             tell=partial(console.print, markup=False, soft_wrap=True),
         )
         try:
@@ -114,6 +118,7 @@ class _Full:
     device: torch.device
     processes: Processes
     exchange: bool
+    keep_students: bool
     tell: Callable[[str], None]
 
     def go(self) -> None:
@@ -127,6 +132,7 @@ class _Full:
             every=self.every,
             measure=self._judged,
             tell=self.tell,
+            keeps_students=self.keep_students,
         )
         run = self._run(training.show)
         record = self.shipped.record(training.key)

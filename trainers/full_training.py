@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trainers.run import Progress, Run, TrainingState
 
 _SECONDS_BETWEEN_LINES = 5.0
+STUDENTS = "students"
+"""In the folder of a model: those before it, where they were asked for."""
 _MOST_MEASURING = 0.1
 """Of the time spent on training, what figures along the way may take."""
 
@@ -35,6 +37,7 @@ class FullTraining:
         every: Images between checkpoints.
         measure: What a model is judged by on the way; it is asked as often as its time allows, once at least.
         tell: Called with lines for the user.
+        keeps_students: Whether those of earlier iterations are written into the folder, too.
     """
 
     recipe: Recipe
@@ -43,6 +46,7 @@ class FullTraining:
     every: int
     measure: Measure
     tell: Callable[[str], None]
+    keeps_students: bool = False
     #: When training began here, how many images an earlier run had seen by then, and what was last told of it.
     begun: float = field(default_factory=time.monotonic)
     seen_before: int = 0
@@ -73,6 +77,12 @@ class FullTraining:
         from trainers.states import save_state
 
         images = run.budget_images
+        if run.processes.is_first:
+            if state is None:
+                # Of another training, perhaps.
+                shutil.rmtree(self.folder / STUDENTS, ignore_errors=True)
+            if self.keeps_students:
+                run = replace(run, on_student=self._keep_student)
         if state is not None:
             self.tell(f"going on from {state.images:,} of {images:,} images")
         log = TrainingLog.open(self.folder, images=state.images if state else 0)
@@ -116,6 +126,11 @@ class FullTraining:
             f"{progress.stage}: {progress.images:,} of {progress.images_in_all:,} images, loss {progress.loss:.4f}, "
             f"{each * (progress.images_in_all - progress.images):.0f} s left"
         )
+
+    def _keep_student(self, stage: str, number: int, student: DiffusionModel) -> None:
+        from trainers.models import files
+
+        files.save(student, self.folder / STUDENTS / f"{stage}-{number:02}")
 
     def _log(
         self, log: TrainingLog, model: DiffusionModel, run: Run, images: int, *, seconds: float, is_measured: bool

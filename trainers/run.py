@@ -66,6 +66,8 @@ class Run:
         until_images: Stop here, a share of the budget; the run can go on from there later.
         state: Where an earlier run of the same recipe stopped.
         on_progress: Called about once a second while training.
+        on_student: Called with its name, the number of an iteration, from 1, and what it made by a stage whose students
+            follow each other; not for the last one, which the stage gives back.
         micro_batches: Parts in which a batch is computed, one after the other; the step is that of the whole batch.
         processes: Those that train together, each on its device.
     """
@@ -79,6 +81,7 @@ class Run:
     until_images: int
     state: TrainingState | None = None
     on_progress: Callable[[Progress], None] = lambda progress: None
+    on_student: Callable[[str, int, DiffusionModel], None] = lambda stage, number, student: None
     micro_batches: int = 1
     processes: Processes = field(default_factory=Processes)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from search.space import Space
 from trainers.cache import Cache
 from trainers.compression.criteria.criterion import CRITERIA, Criterion, GradientCriterion
 from trainers.errors import UserError
+from trainers.full_training import STUDENTS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +58,11 @@ class Request:
             raise UserError(f"--times must be above 1, got {self.times:g}.")
         if self.samples is not None and self.samples < 2:
             raise UserError(f"--samples must be at least 2, got {self.samples}.")
-        if self.what == "weight-variation" and len(self.paths) < 2:
-            raise UserError("weight-variation compares models: give two or more, in order, got 1.")
+        if self.what == "weight-variation" and len(self.subjects) < 2:
+            raise UserError(
+                "weight-variation compares models: give two or more, in order, got 1. Or one that was trained with "
+                "`trainers.full --keep-students`."
+            )
         if self.what != "weight-variation" and len(self.paths) > 1:
             raise UserError(f"{self.what} looks at one model, got {len(self.paths)}. Leave the others out.")
         self._check_target()
@@ -73,9 +77,18 @@ class Request:
 
     @cached_property
     def subjects(self) -> list[Subject]:
-        """The models."""
-        found = [Subject.find(path) for path in self.paths]
+        """The models; for weight-variation each after the students that were kept on the way to it."""
+        paths = [each for path in self.paths for each in (*self._students(path), path)]
+        found = [Subject.find(path) for path in paths]
         return found if self.data is None else [subject.with_data(self.data) for subject in found]
+
+    @property
+    def page(self) -> Path:
+        """Where its page goes when nobody says where."""
+        return Subject.find(self.paths[0]).page(self.what)
+
+    def _students(self, path: Path) -> list[Path]:
+        return sorted((path / STUDENTS).glob("*/")) if self.what == "weight-variation" else []
 
     @cached_property
     def target(self) -> Space | None:

@@ -15,12 +15,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from search.analyse import main as analyse
 from tests.conftest import build
 from trainers.cache import Cache
 from trainers.command import INTERRUPTED
 from trainers.errors import UserError
 from trainers.foreign import MOST_JSON_BYTES
 from trainers.full import main
+from trainers.full_training import STUDENTS
 from trainers.generate_script import generate_script
 from trainers.kept_costs import kept_costs
 from trainers.models import exchange, files
@@ -115,6 +117,43 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_not_used(
     unbroken, again = (files.load(job / name) for name in ("unbroken", "model"))
     assert unbroken.fingerprint() == again.fingerprint()
     assert [line["images"] for line in lines(job / "model")] == [300, 600]
+
+
+HALVING = """\
+  - progressive:
+      halvings: 3
+      start: 8
+      batch: 30
+      ema: 0.9
+      prune: [{prune: {ratio: {mid: 0.3}, criterion: magnitude, rule: flexible}}]
+      prune_steps: 1
+"""
+
+
+def test_students_of_each_iteration_are_kept_and_compared(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = RECIPE.splitlines(keepends=True)
+    (job / "recipe.yaml").write_text("".join([*recipe[:4], HALVING, *recipe[6:]]))
+    assert main(job, every=150, out=job / "unbroken", keep_students=True) == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(2, patch)
+        assert main(job, every=150, out=job / "broken", keep_students=True) == INTERRUPTED
+    assert main(job, every=150, out=job / "broken", keep_students=True) == 0
+    assert main(job, every=150, out=job / "none") == 0
+    assert not (job / "none" / STUDENTS).exists()
+    models = [files.load(job / "teacher"), files.load(job / "unbroken" / STUDENTS / "progressive-01")]
+    models += [files.load(job / "unbroken" / STUDENTS / "progressive-02"), files.load(job / "unbroken")]
+    assert [model.spec.sampling_steps for model in models[1:]] == [4, 2, 1]
+    parameters = [sum(parameter.numel() for parameter in model.net.parameters()) for model in models]
+    assert parameters == sorted(set(parameters), reverse=True)
+    for name in (f"{STUDENTS}/progressive-01", f"{STUDENTS}/progressive-02", "."):
+        broken, unbroken = (files.load(job / way / name) for way in ("broken", "unbroken"))
+        assert broken.fingerprint() == unbroken.fingerprint()
+    # The analysis takes the folder of the model.
+    monkeypatch.chdir(job)
+    assert analyse(Path("teacher"), Path("unbroken"), what="weight-variation", page=job / "page.html") == 0
+    page = (job / "page.html").read_text()
+    steps = ("teacher → progressive-01", "progressive-01 → progressive-02", "progressive-02 → unbroken")
+    assert all(step in page for step in steps)
 
 
 def test_a_checkpoint_of_another_recipe_is_none(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,10 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
         options = stage if span.part == span.parts - 1 else replace(stage, ema=0.0)
         net = trained(student, run, loss=loss, options=options, timesteps=timesteps, phase=phase)
         student = replace(student, net=net)
+        is_done = span.part == span.parts - 1 and span.last_image <= run.until_images
+        if is_done and span.iteration < stage.halvings - 1:
+            drawn = replace(stage, halvings=span.iteration + 1).drawn(student.spec)
+            run.on_student(run.stage_name, span.iteration + 1, replace(student, spec=drawn))
     spec = stage.drawn(student.spec)
     ours = f"{run.stage_name}: "
     merged = _merged([note for note in student.notes if note["what"].startswith(ours)])
