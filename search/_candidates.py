@@ -82,7 +82,8 @@ class Candidates:
             # A knob that no trial has had yet may be missing, and is drawn when it comes.
             candidate = self._space.candidate(lambda knob: values.get(knob.path, knob.extremes()[0]))
             known = self._foresight.of(candidate)
-            return None if known.reasons else known.costs
+            # What is only beyond a limit tells the sampler by how much.
+            return known.costs if known.is_possible else None
 
         return Problem(
             objectives=self._space.objective_names,

@@ -27,11 +27,13 @@ class Known:
         spec: The architecture that comes out.
         costs: Objective name -> value, for the objectives that can be computed or predicted.
         reasons: Why it is not worth training; empty when it is.
+        is_possible: Whether it can be built and meets the constraints; only limits can be against it then.
     """
 
     spec: ArchSpec
     costs: Mapping[str, float]
     reasons: tuple[str, ...]
+    is_possible: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ class Foresight:
         try:
             spec = recipe.plan(self.teacher)
         except UserError as error:
-            return Known(self.teacher, {}, (str(error),))
+            return Known(self.teacher, {}, (str(error),), is_possible=False)
         costs = self.costs(spec)
         violations = self.space.violations(candidate, costs)
         broken = [each.text for each, excess in zip(self.space.constraints, violations, strict=True) if excess]
-        return Known(spec, costs, (*(f"breaks the constraint {text!r}" for text in broken), *self._beyond(costs)))
+        reasons = (*(f"breaks the constraint {text!r}" for text in broken), *self._beyond(costs))
+        return Known(spec, costs, reasons, is_possible=not broken)
 
     def costs(self, spec: ArchSpec) -> dict[str, float]:
         """Every objective that is known without training."""

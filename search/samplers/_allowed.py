@@ -5,8 +5,9 @@ Legend: N candidates, D knobs, K known objectives.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,8 @@ from search.samplers._knob_space import KnobSpace
 
 Array = NDArray[np.float64]
 Costs = Callable[[Mapping[str, Any]], Mapping[str, float] | None]
+
+_LOGGER = logging.getLogger(__name__)
 
 _POOL = 1024
 _DRAWN = 4096
@@ -63,8 +66,8 @@ class Allowed:
         self._limits = limits
         self._sign = sign
         self._cache: dict[bytes, tuple[Array, float]] = {}
-        self.known = self._known_among(objectives)
         self._seed = seed
+        self.known = self._known_among(objectives)
         none = np.empty((0, len(space.names)))
         self._priced = (none, none)
 
@@ -108,12 +111,11 @@ class Allowed:
         return self.space.settled(np.where(changes, changed, children))
 
     def _known_among(self, objectives: Sequence[str]) -> list[str]:
-        """The objectives that ``costs`` gives for the first random candidate that can be built."""
+        """The objectives that ``costs`` gives for the first candidate drawn that can be built."""
         if self._costs is None:
             return []
-        generator = np.random.default_rng(0)
-        for _ in range(_TRIES):
-            costs = self._costs_of(self.space.spread(generator.random((1, len(self.space.names))))[0])
+        for row_D in self._everything_drawn(np.random.default_rng(0)):
+            costs = self._costs_of(row_D)
             if costs is None:
                 continue
             if not {*objectives, *self._limits} & set(costs):
@@ -122,7 +124,16 @@ class Allowed:
                     "Name the study's objectives in its order: BudgetEI(objectives=[...])."
                 )
             return [name for name in objectives if name in costs]
+        _LOGGER.warning(
+            "costs gives None for all of %d candidates, so none can be avoided, and all objectives are learned",
+            _TRIES + _DRAWN,
+        )
         return []
+
+    def _everything_drawn(self, generator: np.random.Generator) -> Iterator[Array]:
+        for _ in range(_TRIES):
+            yield self.space.spread(generator.random((1, len(self.space.names))))[0]
+        yield from self._drawn_ND
 
     @cached_property
     def _drawn_ND(self) -> Array:

@@ -265,7 +265,14 @@ class BudgetEI(BaseSampler):
         count = len(study.directions)
         if self.limits is not None and len(self.limits) == count:
             return list(self.limits)
-        return [str(index) for index in range(count)]
+        names = [str(index) for index in range(count)]
+        unknown = set(self.limits or ()) - set(names)
+        if unknown:
+            raise ValueError(
+                f"limits names {', '.join(sorted(unknown))}, but the study's {count} objectives have no names. "
+                "Name them in its order: BudgetEI(objectives=[...])."
+            )
+        return names
 
     def _limits(self, study: Study) -> dict[str, float]:
         """Limits on what is minimised."""

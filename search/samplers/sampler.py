@@ -25,7 +25,7 @@ class Problem:
         limits: Name -> the worst value that still interests.
         distributions: Every knob, conditional ones included.
         costs: Values of the active knobs -> the objectives known before training; None when the candidate cannot be
-            built, breaks a constraint or is beyond a limit.
+            built or breaks a constraint.
         examples: Candidates that together show when each conditional knob exists.
         others: What other studies measured of this one's knobs and objectives.
     """

@@ -89,6 +89,11 @@ def simulate(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     names = _names(_drawn(distributions, _TRIES, seed=seed, ask=ask), evaluate, costs, limits)
     if isinstance(sampler, BudgetEI):
+        if sampler.objectives and list(sampler.objectives) != names:
+            raise ValueError(
+                f"the sampler's objectives are {', '.join(sampler.objectives)}, but here they are {', '.join(names)}: "
+                "learned ones first. Leave them out: simulate tells the sampler."
+            )
         sampler.inform(objectives=names, costs=costs, limits=limits, distributions=distributions)
     study = optuna.create_study(directions=["minimize"] * len(names), sampler=sampler)
     with warnings.catch_warnings():

@@ -380,3 +380,24 @@ def test_a_value_of_a_knob_that_was_absent_makes_no_new_candidate() -> None:
     assert space.repeats_N(rows, [{"x": 3}], []).tolist() == [True, False]
     assert space.repeats_N(rows, [], [{"x": 3}]).tolist() == [False, False]
     assert space.repeats_N(space.settled(rows), [], [{"x": 5, "y": 0.25}]).tolist() == [False, True]
+
+
+def test_limits_of_objectives_without_names_are_refused() -> None:
+    study = optuna.create_study(
+        directions=["minimize"] * 3,
+        sampler=BudgetEI(costs=size, limits={"fid": 8.0, "size": 16.0}, distributions=SPACE),
+    )
+    with pytest.raises(ValueError, match="limits names fid, size, but the study's 3 objectives have no names"):
+        study.ask(SPACE)
+
+
+def test_costs_are_known_where_few_candidates_can_be_built(caplog: pytest.LogCaptureFixture) -> None:
+    def costs(candidate: dict[str, Any]) -> dict[str, float] | None:
+        return size(candidate) if candidate["ratio"] > 0.999 else None
+
+    study = new_study(costs=costs)
+    searched(study, 2)
+    assert study.sampler._allowed.known == ["size"]
+    assert all(candidate["ratio"] > 0.999 for candidate in searched(study, 6)) and not caplog.records
+    searched(new_study(costs=lambda candidate: None), 1)
+    assert "costs gives None for all of 4352 candidates" in caplog.records[0].getMessage()

@@ -45,3 +45,11 @@ def test_exact_costs_are_held_to_the_limit_and_predicted_ones_to_a_little_more(f
     (reason,) = written.of(whole).reasons
     assert reason.startswith("size_mb")
     assert written.of({"quantize.bits": 8}).costs["size_mb"] < limits["size_mb"]
+
+
+def test_what_is_only_beyond_a_limit_is_possible_and_has_costs(foresight: Foresight) -> None:
+    whole = {"quantize.bits": 32}
+    costs = foresight.of(whole).costs
+    small = replace(foresight, limits={"size_mb": costs["size_mb"] / 2})
+    known = small.of(whole)
+    assert known.reasons and known.is_possible and known.costs == costs

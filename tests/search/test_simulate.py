@@ -172,3 +172,8 @@ def test_what_cannot_be_built_is_not_trained_when_knobs_are_asked_for_one_by_one
         ask=asked,
     )
     assert len(results) == 6 and all(result.candidate["extra"] > 0.95 for result in results)
+
+
+def test_objectives_in_another_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="objectives are size, loss, but here they are loss, size"):
+        run(BudgetEI(seed=0, objectives=["size", "loss"]))
