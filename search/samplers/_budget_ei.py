@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ _AT_ONCE = 64
 """Rows of the pool that are priced before it is asked whether the rest can matter."""
 _FEWEST = 4
 """Candidates with a result before anything is concluded from them."""
+_AHEAD = 8
+"""Of the trials that are asked for at the same moment, how many the last one takes into account."""
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -117,6 +120,7 @@ class BudgetEI(BaseSampler):
         history = History.of(study, names=self._names(study), without=trial.number)
         try:
             allowed = self._allowed_in(search_space, history, study)
+            history = self._with_pending(history, allowed, study, number=trial.number)
             row_D = self._next(history, allowed, study, number=trial.number)[0]
         except UnseenKnobError as unseen:
             # Where all knobs were named, this one is a slip in ``costs``.
@@ -157,6 +161,15 @@ class BudgetEI(BaseSampler):
         is_startup = not np.isfinite(gain)
         new = {} if is_startup else _by_share(prospect, row_D[None, :], reached=0.0, shares=shares)[0]
         return Outlook(rates=rates, new=new)
+
+    def _with_pending(self, history: History, allowed: Allowed, study: Study, *, number: int) -> History:
+        """As if the trials that other workers ask for at this moment ran already, with what these will be given."""
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        pending = [trial.number for trial in running if trial.number < number and not trial.params]
+        for each in pending[-_AHEAD:]:
+            row_D = self._next(history, allowed, study, number=each)[0]
+            history = replace(history, running=(*history.running, allowed.space.candidate(row_D)))
+        return history
 
     def _next(self, history: History, allowed: Allowed, study: Study, *, number: int) -> tuple[Array, float]:
         """The row of the trial called ``number``, and its gain."""
@@ -201,7 +214,10 @@ class BudgetEI(BaseSampler):
         kept = self._prospect
         if kept is None or kept[0] != history or kept[1].allowed is not allowed:
             told = self._told_prospect(history, allowed, study)
-            kept = self._prospect = (history, told.with_running(allowed.space.rows(history.running)))
+            kept = self._prospect = (
+                history,
+                told.with_running(allowed.space.filled(allowed.space.rows(history.running))),
+            )
         return kept[1]
 
     def _told_prospect(self, history: History, allowed: Allowed, study: Study) -> Prospect:
@@ -296,8 +312,9 @@ def _by_share(
 
 
 def _repeats(rows: Array, space: KnobSpace, history: History) -> NDArray[np.bool_]:
-    measured = [each.candidate for each in history.observations]
-    return space.repeats_N(rows, measured, [*history.running, *history.waiting.values(), *history.failed])
+    # One that runs may not have been asked for all its knobs yet; what it has tells it apart for so long.
+    final = [*(each.candidate for each in history.observations), *history.running]
+    return space.repeats_N(rows, final, [*history.waiting.values(), *history.failed])
 
 
 def _hopeful(prospect: Prospect, history: History) -> tuple[Array, Array]:

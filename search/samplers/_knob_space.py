@@ -113,6 +113,10 @@ class KnobSpace:
                 rows[~is_active, column] = np.nan
         return rows
 
+    def filled(self, rows_ND: Array) -> Array:
+        """The rows with the middle of each knob that exists and has no value yet."""
+        return np.where(np.isnan(rows_ND), self.settled(rows_ND), rows_ND)
+
     @cached_property
     def groups(self) -> NDArray[np.int64]:
         """For each feature the number of its length scale: one per knob, one more for each condition."""
@@ -144,17 +148,17 @@ class KnobSpace:
         return np.hstack(columns)
 
     def repeats_N(
-        self, rows_ND: Array, measured: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]]
+        self, rows_ND: Array, final: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]]
     ) -> NDArray[np.bool_]:
         """Which rows are among these candidates.
 
         Args:
-            measured: They lack the knobs that do not exist beside what they have, so no other value of those is new.
+            final: They lack the knobs that do not exist beside what they have, so no other value of those is new.
             rest: They may lack knobs that nobody has asked for yet.
         """
         repeats_N = np.zeros(len(rows_ND), dtype=bool)
         is_absent_ND = np.isnan(rows_ND)
-        for candidates, is_final in ((measured, True), (rest, False)):
+        for candidates, is_final in ((final, True), (rest, False)):
             for tried_D in np.unique(self.rows(candidates), axis=0):
                 is_free = np.isnan(tried_D) & (True if is_final else is_absent_ND)
                 repeats_N |= (is_free | (np.abs(rows_ND - tried_D) < _SAME)).all(axis=1)

@@ -191,7 +191,8 @@ def _errors(history: History, allowed: Allowed, known: Sequence[int]) -> list[tu
     full = history.full
     if not full or not known:
         return [(0.0, 0.0)] * len(known)
-    foretold_NK = allowed.costs_NK(allowed.space.rows([observation.candidate for observation in full]))
+    rows = allowed.space.filled(allowed.space.rows([observation.candidate for observation in full]))
+    foretold_NK = allowed.costs_NK(rows)
     measured_NK = np.array([observation.values for observation in full])[:, list(known)]
     return [_error(*columns) for columns in zip(foretold_NK.T, measured_NK.T, strict=True)]
 

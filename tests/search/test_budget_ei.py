@@ -401,3 +401,20 @@ def test_costs_are_known_where_few_candidates_can_be_built(caplog: pytest.LogCap
     assert all(candidate["ratio"] > 0.999 for candidate in searched(study, 6)) and not caplog.records
     searched(new_study(costs=lambda candidate: None), 1)
     assert "costs gives None for all of 4352 candidates" in caplog.records[0].getMessage()
+
+
+def test_workers_that_ask_at_the_same_time_are_given_what_they_would_get_one_after_the_other() -> None:
+    together, in_turn = new_study(), new_study()
+    assert searched(together, 12) == searched(in_turn, 12)
+    # None of the four has taken its first knob when the last one asks.
+    asked = [together.ask() for _ in range(4)]
+    assert [trial.relative_params for trial in asked] == [in_turn.ask(SPACE).params for _ in range(4)]
+
+
+def test_trials_that_have_only_some_of_their_knobs_yet_stand_in_nobodys_way(caplog: pytest.LogCaptureFixture) -> None:
+    study = new_study()
+    searched(study, 12)
+    running = study.ask()
+    ratio = running.suggest_float("ratio", 0.0, 1.0)
+    assert all(candidate["ratio"] != ratio for candidate in searched(study, 4))
+    assert not caplog.records
