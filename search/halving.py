@@ -34,6 +34,7 @@ _WORTHWHILE = 0.15
 _PRIOR_FIDELITY = 0.5
 _PRIOR_PAIRS = 3
 """What is taken for a rung's rank correlation before it is measured, and how many measured pairs that is worth."""
+_TOLERANCE = 1e-9
 _AS_GOOD = 0.999
 """A look that adds less than the rest to this part of the rate is no reason to stop."""
 
@@ -87,8 +88,25 @@ class Halving:
         else:
             self._lost.add(trial)
 
-    def next(self, foresee: Foresee | None = None) -> Step:
-        """What a free worker does now; ``foresee`` tells what waiting trials and a new one are worth."""
+    def next(self, foresee: Foresee | None = None, *, left: float = math.inf) -> Step | None:
+        """What a free worker does now; None when it is to wait for another trial, or nothing is left.
+
+        Args:
+            foresee: Tells what waiting trials and a new one are worth.
+            left: Full trainings' worth that may still be begun. Many workers must not spend it on beginnings only, so
+                at first a trial begins only where the rest pays for what the quotas promise to those that have begun.
+        """
+        step = self._preferred(foresee)
+        if not self._leaves_enough(step, left):
+            if self._is_anyone_training():
+                return None
+            furthest = self._furthest()
+            if furthest is None or not self._leaves_enough(furthest, left):
+                return None
+            step = furthest
+        return step if self._price(step) <= left + _TOLERANCE else None
+
+    def _preferred(self, foresee: Foresee | None) -> Step:
         outlook = self._outlook(foresee)
         new = max(outlook.new.values(), default=0.0)
         worth = {trial: max(rates.values()) for trial, rates in outlook.rates.items() if rates}
@@ -142,6 +160,34 @@ class Halving:
         pairs_count = len(pairs) if found else 0
         return (pairs_count * measured + _PRIOR_PAIRS * _PRIOR_FIDELITY) / (pairs_count + _PRIOR_PAIRS)
 
+    def _furthest(self) -> Step | None:
+        """The best of the trials that were trained furthest goes on, whatever is expected of it."""
+        for rung in reversed(range(len(self.shares) - 1)):
+            there = self.waiting(rung)
+            if there:
+                return Step(trial=self._first_by_sort(rung, there), share=self.shares[rung + 1])
+        return None
+
+    def _is_anyone_training(self) -> bool:
+        live = ((trial, target) for trial, target in self._target.items() if trial not in self._lost)
+        return any(target not in self._values.get(trial, {}) for trial, target in live)
+
+    def _price(self, step: Step) -> float:
+        return step.share - (0.0 if step.trial is None else self.shares[self._target[step.trial]])
+
+    def _leaves_enough(self, step: Step, left: float) -> bool:
+        """Whether the rest pays for one full training; while few were finished, for all that a beginning promises."""
+        targets = {trial: target for trial, target in self._target.items() if trial not in self._lost}
+        targets[-1 if step.trial is None else step.trial] = self._rung(step.share)
+        is_beginning = step.trial is None and self._finished() < _FINISHED_TO_JUDGE
+        promised, owed = len(targets), 0.0
+        for rung, (before, after) in enumerate(itertools.pairwise(self.shares)):
+            further = sum(target > rung for target in targets.values())
+            by_quota = math.floor(self.kept(rung) * promised + 1e-9) if is_beginning else 0
+            promised = max(further, by_quota, 1)
+            owed += (promised - further) * (after - before)
+        return left - self._price(step) >= owed - _TOLERANCE
+
     def _next_stop(self, rung: int) -> float:
         """The first share from this rung on that was not found to say nothing of the final order."""
         last = len(self.shares) - 1
@@ -161,8 +207,10 @@ class Halving:
 
     def _is_judged(self) -> bool:
         """Whether it is known what a look tells, and for the rule to follow."""
-        finished = sum(len(self.shares) - 1 in values for values in self._values.values())
-        return self.keep is None and finished >= _FINISHED_TO_JUDGE
+        return self.keep is None and self._finished() >= _FINISHED_TO_JUDGE
+
+    def _finished(self) -> int:
+        return sum(len(self.shares) - 1 in values for values in self._values.values())
 
     def _quota(self, rung: int, kept: float) -> int:
         reached = sum(rung in values for values in self._values.values())

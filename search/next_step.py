@@ -15,8 +15,6 @@ from search.halving import Halving, Step
 from search.outlook import Foresee
 
 _TOLERANCE = 1e-9
-_LAST_RESORT = HalvingOptions(keep=1.0, rule="sort")
-"""The best of the furthest trials goes on, whatever is expected of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,27 +47,13 @@ class Pace:
             return going_on if self._price(trials, going_on) <= left + _TOLERANCE else None
         if left < min(after - before for before, after in itertools.pairwise((0.0, *self.shares))) - _TOLERANCE:
             return None
-        step = self._told(trials, self.halving or HalvingOptions()).next(foresee)
-        if not self._leaves_enough(trials, step):
-            # A small budget must not end in nothing but beginnings: what was begun is finished first.
-            step = self._told(trials, _LAST_RESORT).next()
-            if step.trial is None or not self._leaves_enough(trials, step):
-                return None
-        return step if self._price(trials, step) <= left + _TOLERANCE else None
+        return self._told(trials, self.halving or HalvingOptions()).next(foresee, left=left)
 
     def _interrupted(self, trials: Sequence[FrozenTrial]) -> Step | None:
         """To the end of a trial that lost its driver or its worker, where no halving decides who goes on."""
         waiting = (each for each in trials if stored.was_interrupted(each) and not stored.is_by_hand(each))
         first = next(waiting, None) if self.halving is None else None
         return None if first is None else Step(trial=first.number, share=1.0)
-
-    def _leaves_enough(self, trials: Sequence[FrozenTrial], step: Step) -> bool:
-        """Whether a trial was or can still be trained to its end after this step."""
-        live = [
-            stored.target(trial) for trial in trials if not stored.is_free(trial) and trial.state != TrialState.FAIL
-        ]
-        furthest = max([step.share, *live])
-        return self.left(trials) - self._price(trials, step) >= 1 - furthest - _TOLERANCE
 
     def _price(self, trials: Sequence[FrozenTrial], step: Step) -> float:
         return step.share - (0.0 if step.trial is None else stored.target(trials[step.trial]))

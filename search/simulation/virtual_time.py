@@ -165,10 +165,10 @@ class _Search:
         """Give a free worker its next training; False when the budget does not allow it."""
         from search.samplers._history import TARGET
 
-        step = self.halving.next(self.foresee)
-        part = step.share - (0.0 if step.trial is None else self._reached[step.trial])
-        if self.begun + part > self.budget + 1e-9:
+        step = self.halving.next(self.foresee, left=self.budget - self.begun)
+        if step is None:
             return False
+        part = step.share - (0.0 if step.trial is None else self._reached[step.trial])
         trial = self._asked() if step.trial is None else self._trials[step.trial]
         if step.share < 1 or step.trial is not None:
             trial.set_user_attr(TARGET, step.share)

@@ -177,3 +177,10 @@ def test_what_cannot_be_built_is_not_trained_when_knobs_are_asked_for_one_by_one
 def test_objectives_in_another_order_are_refused() -> None:
     with pytest.raises(ValueError, match="objectives are size, loss, but here they are loss, size"):
         run(BudgetEI(seed=0, objectives=["size", "loss"]))
+
+
+def test_many_workers_do_not_spend_the_budget_on_beginnings() -> None:
+    for sampler in (BudgetEI(seed=0), optuna.samplers.RandomSampler(seed=0)):
+        results = run(sampler, halving=Halving(), workers=64, budget=20)
+        assert sum(result.share == 1 for result in results) >= 6
+        assert 18 < results[-1].spent <= 20
