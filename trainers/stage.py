@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,10 +36,11 @@ class Stage(ABC):
         """
         return spec
 
-    def up_to(self, share: float, *, start: ArchSpec, now: ArchSpec) -> Stage:
+    def up_to(self, share: float, *, start: ArchSpec, now: ArchSpec, after: Sequence[Stage] = ()) -> Stage:
         """This stage in parts: what takes ``now`` as far as a share of the whole takes ``start``.
 
-        Applied one after the other for rising shares up to 1, these make what the stage makes at once.
+        Applied one after the other for rising shares up to 1, these make what the stage makes at once. Stages that it
+        comes ``after`` took from ``start`` what they take, and this one takes its own of ``start`` besides.
 
         Raises:
             UserError: when it can only be applied at once.

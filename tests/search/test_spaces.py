@@ -33,7 +33,7 @@ SIZES = {
     "diff_pruning_latent": (94_044_621, 401_432_579, 332_361_345),
     "mnist_guided": (6_801_795, 23_335_299, 23_335_299),
     "mnist_score_network": (258_785, 1_115_297, 1_115_297),
-    "progressive": (9_024_135, 61_386_499, 61_386_499),
+    "progressive": (5_299_987, 61_386_499, 61_386_499),
 }
 #: What a work reports, with the settings that it chose: space, settings, parameters.
 PUBLISHED = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,14 +66,24 @@ def pruned(stage: Prune, model: DiffusionModel, run: Run) -> DiffusionModel:
     return model.after(stage, net=smaller.net, spec=smaller.spec, notes=notes, survivors=smaller.survivors)
 
 
-def part(stage: Prune, share: float, *, start: ArchSpec, now: ArchSpec) -> Prune:
+def part(stage: Prune, share: float, *, start: ArchSpec, now: ArchSpec, after: Sequence[Prune]) -> Prune:
     """The stage with, for each group, the ratio that takes its width in ``now`` to the share of what ``start`` loses.
 
     Counted from the start, so that small parts of few channels do not all round down to none.
+
+    Raises:
+        UserError: when a group would lose all its channels.
     """
     groups = coupled_groups(start)
-    asked = asked_ratios(start, groups, stage.ratio)
-    losses = _losses(stage, groups, {name: share * ratio for name, ratio in asked.items()})
+    parts = [(1.0, asked_ratios(start, groups, earlier.ratio)) for earlier in after]
+    parts.append((share, asked_ratios(start, groups, stage.ratio)))
+    asked = {group.name: sum(taken * ratios[group.name] for taken, ratios in parts) for group in groups}
+    if too_much := next((name for name in asked if asked[name] >= 1), None):
+        raise UserError(
+            f"ratio: {too_much} would lose {asked[too_much]:.4g} of its channels in {len(parts)} iterations together, "
+            "and must lose less than 1. Use smaller ratios or fewer halvings."
+        )
+    losses = _losses(stage, groups, asked)
     width_before = {group.name: group.width for group in groups}
     return replace(
         stage,

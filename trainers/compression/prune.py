@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -72,10 +72,11 @@ class Prune(Stage):
 
         return _pruning.pruned(self, model, run)
 
-    def up_to(self, share: float, *, start: ArchSpec, now: ArchSpec) -> Prune:
+    def up_to(self, share: float, *, start: ArchSpec, now: ArchSpec, after: Sequence[Stage] = ()) -> Prune:
         from trainers.compression import _pruning
 
-        return _pruning.part(self, share, start=start, now=now)
+        earlier = [stage for stage in after if isinstance(stage, Prune)]
+        return _pruning.part(self, share, start=start, now=now, after=earlier)
 
     def prepare(self, run: Run) -> None:
         from trainers.compression import _scoring

@@ -49,9 +49,10 @@ class _Span:
 
 def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionModel:
     """The model after all halvings; where training stops early, what is left of the prunings is still applied."""
-    student, teacher, going_on_at = model, model, -1
+    student, teacher, original, going_on_at = model, model, model, -1
     if run.state is not None and run.state.stage == run.stage_index:
         going_on_at, teacher = phase_of(run.state.tensors), run.state.beside["teacher"]
+        original = run.state.beside.get("original", teacher)
     for span in _spans(stage, run):
         if span.number < going_on_at:
             continue
@@ -59,13 +60,13 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
             if span.part == 0:
                 teacher = student
             else:
-                student = _pruned(student, teacher, run, stage, span)
+                student = _pruned(student, run, stage, span, teacher=teacher, original=original.spec)
         loss, timesteps = _two_in_one(teacher, stage, span.iteration)
         phase = Phase(
             number=span.number,
             first_image=span.first_image,
             last_image=span.last_image,
-            beside={"teacher": teacher},
+            beside={"teacher": teacher} | ({"original": original} if _keeps_original(stage, span) else {}),
             rates=span.rates,
         )
         # An average of a few images lies near where it began; going on from it at each pruning would undo the training.
@@ -90,9 +91,10 @@ def kept_specs(phase: int, spec: ArchSpec, run: Run, stage: Progressive) -> dict
         if span.part == 0:
             teacher = student
         else:
-            student = _pruning(stage, span, start=teacher, now=student).plan(student)
+            student = _pruning(stage, span, original=spec, start=teacher, now=student).plan(student)
         if span.number == phase:
-            return {"model": student, "teacher": teacher}
+            original = {"original": spec} if _keeps_original(stage, span) else {}
+            return {"model": student, "teacher": teacher, **original}
     return {}
 
 
@@ -137,10 +139,10 @@ def teacher_step(
 
 
 def _pruned(
-    student: DiffusionModel, teacher: DiffusionModel, run: Run, stage: Progressive, span: _Span
+    student: DiffusionModel, run: Run, stage: Progressive, span: _Span, *, teacher: DiffusionModel, original: ArchSpec
 ) -> DiffusionModel:
     """The student after the pruning that opens this span."""
-    part = _pruning(stage, span, start=teacher.spec, now=student.spec)
+    part = _pruning(stage, span, original=original, start=teacher.spec, now=student.spec)
     inner = replace(
         run,
         teacher=teacher,
@@ -155,18 +157,21 @@ def _pruned(
     return replace(pruned, log=student.log, notes=(*student.notes, *notes))
 
 
-def _pruning(stage: Progressive, span: _Span, *, start: ArchSpec, now: ArchSpec) -> Stage:
+def _pruning(stage: Progressive, span: _Span, *, original: ArchSpec, start: ArchSpec, now: ArchSpec) -> Stage:
     """The part of its iteration's pruning that opens this span."""
-    pruning = stage.pruning_of(span.iteration)
-    assert pruning is not None
-    return pruning.up_to(span.part / (span.parts - 1), start=start, now=now)
+    return stage.pruning_up_to(span.part / (span.parts - 1), span.iteration, original=original, start=start, now=now)
+
+
+def _keeps_original(stage: Progressive, span: _Span) -> bool:
+    """Whether the original has to be kept beside the teacher: the first teacher is the original itself."""
+    return bool(stage.prune) and stage.prune_of == "original" and span.iteration > 0
 
 
 def _spans(stage: Progressive, run: Run) -> Iterator[_Span]:
     """All spans in turn: equal iterations, each in equal parts."""
     number = 0
     for iteration in range(stage.halvings):
-        parts = stage.prune_steps + 1 if stage.pruning_of(iteration) is not None else 1
+        parts = stage.prune_steps + 1 if stage.prune else 1
         shares = ((iteration + part / parts) / stage.halvings for part in range(parts + 1))
         ends = phase_ends(run, stage.batch, shares)
         for part in range(parts):

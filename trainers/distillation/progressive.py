@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -34,9 +34,10 @@ class Progressive(TrainingStage):
     Args:
         halvings: Iterations.
         start: Sampling steps of the first teacher; those it draws with when left out.
-        prune: Pruning of each iteration in turn, its ratios being of the channels that the iteration begins with; the
-            last one also counts for all iterations after it. Left out: none.
+        prune: Pruning of each iteration in turn; the last one also counts for all iterations after it. Left out: none.
         prune_steps: In so many steps, each after an equal part of the iteration's images.
+        prune_of: What the ratios are shares of: the widths of the ``original``, the first teacher, so that they add up
+            over the iterations (the thesis, table 4.1); or those that each ``iteration`` begins with.
         error_weight: Left out: ``truncated_snr``, or ``plain`` where the teacher predicts noise: the last timestep
             would have nearly all the weight there.
     """
@@ -45,6 +46,7 @@ class Progressive(TrainingStage):
     start: Steps | None = None
     prune: tuple[Annotated[Stage, STAGES], ...] = ()
     prune_steps: Count = 4
+    prune_of: Literal["original", "iteration"] = "original"
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     # Only this stage has a default that depends on its teacher; it trains by `weighting` alone.
     error_weight: Weighting | None = None  # type: ignore[assignment]
@@ -55,11 +57,10 @@ class Progressive(TrainingStage):
         check_training(self, spec)
         if mistakes := self._mistakes(spec):
             raise UserError("\n".join(mistakes))
-        for iteration in range(self.halvings):
-            pruning = self.pruning_of(iteration)
-            if pruning is not None:
-                spec = pruning.up_to(1.0, start=spec, now=spec).plan(spec)
-        return self.drawn(spec)
+        now = spec
+        for iteration in range(self.halvings if self.prune else 0):
+            now = self.pruning_up_to(1.0, iteration, original=spec, start=now, now=now).plan(now)
+        return self.drawn(now)
 
     def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
         from trainers.distillation import _progressive
@@ -90,9 +91,14 @@ class Progressive(TrainingStage):
         """Sampling steps of the first teacher."""
         return self.start if self.start is not None else spec.sampling_steps
 
-    def pruning_of(self, iteration: int) -> Stage | None:
-        """How the iteration prunes; None when it does not."""
-        return self.prune[min(iteration, len(self.prune) - 1)] if self.prune else None
+    def pruning_up_to(
+        self, share: float, iteration: int, *, original: ArchSpec, start: ArchSpec, now: ArchSpec
+    ) -> Stage:
+        """What is left to prune of ``now`` for a share of what this iteration prunes, which began with ``start``."""
+        *earlier, pruning = (self.prune[min(each, len(self.prune) - 1)] for each in range(iteration + 1))
+        if self.prune_of == "iteration":
+            return pruning.up_to(share, start=start, now=now)
+        return pruning.up_to(share, start=original, now=now, after=earlier)
 
     def _mistakes(self, spec: ArchSpec) -> list[str]:
         steps, found = self.steps_before(spec), []

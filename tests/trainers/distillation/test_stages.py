@@ -32,8 +32,8 @@ from trainers.run import Run
 from trainers.states import load_state, save_state
 
 SMALL = {"unet": {"channels": [8, 8], "norm_groups": 4}}
-PRUNE = {"prune": {"ratio": {"down_0": 0.25, "mid": 0.5}, "rule": "flexible", "criterion": "magnitude"}}
-MIXED = {"prune": {"ratio": {"mid": 0.5}, "criterion": {"mixed": {"timesteps": 4, "images": 8}}}}
+PRUNE = {"prune": {"ratio": {"down_0": 0.25, "mid": 0.375}, "rule": "flexible", "criterion": "magnitude"}}
+MIXED = {"prune": {"ratio": {"mid": 0.375}, "criterion": {"mixed": {"timesteps": 4, "images": 8}}}}
 STUDENT = {"student": {"network": SMALL, "timesteps": 500}}
 BATCH = {"batch": 32, "learning_rate": 1e-3}
 #: What trains, by name; every stage in several of its ways.
@@ -55,6 +55,9 @@ RECIPES: dict[str, list[Any]] = {
     "progressive with pruning": [
         {"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [PRUNE], "prune_steps": 2}},
         {"quantize": {"bits": 8}},
+    ],
+    "progressive with pruning by iteration": [
+        {"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [PRUNE], "prune_of": "iteration"}}
     ],
     "progressive with mixed gradients": [
         {"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [MIXED], "prune_steps": 2}}
@@ -156,18 +159,34 @@ def test_halving_keeps_what_an_exact_teacher_draws(run: Run, schedule: str) -> N
     assert relative(found_BCHW, expected_BCHW) < 0.02 < 0.5 * relative(untaught_BCHW, expected_BCHW)
 
 
-def test_pruning_in_parts_ends_where_pruning_at_once_does(run: Run) -> None:
-    recipe = Recipe.parse(RECIPES["progressive with pruning"][:1])
-    model = recipe.run(run)
-    ratio = 1 - (1 - 0.5) * (1 - 0.5)
-    once = Recipe.parse([{"prune": {**PRUNE["prune"], "ratio": {"down_0": 1 - 0.75**2, "mid": ratio}}}]).plan(
-        run.teacher.spec
-    )
+@pytest.mark.parametrize(
+    ("prune_of", "ratio", "lost"),
+    [
+        # Shares of the first teacher's widths add up.
+        ("original", {"down_0": 2 * 0.25, "mid": 2 * 0.375}, 12 / 16),
+        # 6 of 16 channels, then 3 of the 10 that are left.
+        ("iteration", {"down_0": 1 - 0.75**2, "mid": 1 - 0.625**2}, 9 / 16),
+    ],
+)
+def test_pruning_in_parts_ends_where_pruning_at_once_does(
+    run: Run, prune_of: str, ratio: dict[str, float], lost: float
+) -> None:
+    options = {**BATCH, "halvings": 2, "start": 8, "prune": [PRUNE], "prune_steps": 2, "prune_of": prune_of}
+    model = Recipe.parse([{"progressive": options}]).run(run)
+    once = Recipe.parse([{"prune": {**PRUNE["prune"], "ratio": ratio}}]).plan(run.teacher.spec)
     widths = {name: layer.outputs for name, layer in model.spec.layers.items()}
     assert widths == {name: layer.outputs for name, layer in once.layers.items()}
     achieved = {note["what"]: note["achieved"] for note in model.notes}
     name = "progressive: prune mid_block.resnets.0.conv1"
-    assert achieved[name] == pytest.approx(ratio) and len(achieved) == len(model.notes)
+    assert achieved[name] == pytest.approx(lost, abs=1e-5) and len(achieved) == len(model.notes)
+
+
+def test_iterations_cannot_take_all_of_the_first_teachers_channels(run: Run) -> None:
+    options = {"start": 8, "halvings": 3, "prune": [PRUNE]}
+    with pytest.raises(UserError) as caught:
+        Recipe.parse([{"progressive": options}]).plan(run.teacher.spec)
+    assert "would lose 1.125 of its channels in 3 iterations together, and must lose less than 1. " in str(caught.value)
+    Recipe.parse([{"progressive": {**options, "prune_of": "iteration"}}]).plan(run.teacher.spec)
 
 
 def test_trained_from_scratch_forgets_the_teacher_and_finetuned_does_not(run: Run) -> None:
