@@ -10,8 +10,8 @@ Run one of::
 
 The front is that of NSGA-II (population 20, told the limits) at 400 full trainings: the hypervolume of values divided
 by their limits, reference 1, median of eleven seeds. For LCBench it is the one in the data's README. "no"
-is not reached. Spend counts parts of trainings. LCBench needs onnxruntime and the data (``LCBENCH=<folder>``); BoTorch's
-qLogNEHVI takes part where botorch and optuna-integration are installed.
+is not reached. Spend counts parts of trainings. LCBench needs onnxruntime and the data (``LCBENCH=<folder>``);
+BoTorch's qLogNEHVI takes part where botorch and optuna-integration are installed.
 """
 
 from __future__ import annotations
