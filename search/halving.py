@@ -128,11 +128,11 @@ class Halving:
 
     def waiting(self, rung: int) -> list[int]:
         """Trials that were trained to this rung and no further."""
-        return [
+        return sorted(
             trial
             for trial, target in self._target.items()
             if target == rung and trial not in self._lost and rung in self._values.get(trial, {})
-        ]
+        )
 
     def kept(self, rung: int) -> float:
         """The part of the trials at this rung that goes on."""
@@ -229,14 +229,16 @@ class Halving:
             if all(name in self._values[each][rung] for each in everyone)
         ]
         points = np.array([[self._values[trial][rung][name] for name in names] for trial in everyone])
-        ranks = points.argsort(axis=0).argsort(axis=0).sum(axis=1)
+        # Equal values have equal ranks, the mean of their places.
+        places = (points[:, None] < points[None]).sum(axis=0) + ((points[:, None] == points[None]).sum(axis=0) - 1) / 2
+        ranks = places.sum(axis=1)
         layer, left = np.zeros(len(points)), np.arange(len(points))
         while len(left):
             is_front = non_dominated(points[left])
             left = left[~is_front]
             layer[left] += 1
         place = {trial: (layer[index], ranks[index]) for index, trial in enumerate(everyone)}
-        return min(waiting, key=lambda trial: place[trial])
+        return min(waiting, key=lambda trial: (*place[trial], trial))
 
     def _rung(self, share: float) -> int:
         return int(np.argmin([abs(share - known) for known in self.shares]))

@@ -208,3 +208,21 @@ def test_shares_that_say_nothing_are_no_longer_used() -> None:
 
     assert after(noise=0.1) == Step(trial=None, share=SHARES[0])
     assert after(noise=50.0) == Step(trial=None, share=1.0)
+
+
+@pytest.mark.parametrize("rule", ["gain", "sort"])
+def test_ties_are_decided_alike_in_any_order_of_telling(rule: Any) -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(40):
+        told = [
+            (trial, share, {name: float(generator.integers(1, 4)) for name in ("fid", "size")})
+            for trial in range(8)
+            for share in SHARES[: 1 + int(generator.random() < 0.4)]
+        ]
+        steps = set()
+        for _ in range(8):
+            halving = Halving(shares=SHARES, rule=rule)
+            for index in generator.permutation(len(told)):
+                halving.tell(*told[index])
+            steps.add(halving.next())
+        assert len(steps) == 1
