@@ -76,6 +76,11 @@ class Halving:
         self._target: dict[int, int] = {}
         self._lost: set[int] = set()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was told of any trial."""
+        return bool(self._target)
+
     def began(self, trial: int, share: float) -> None:
         """A trial is being trained up to ``share``."""
         self._target[trial] = max(self._rung(share), self._target.get(trial, 0))

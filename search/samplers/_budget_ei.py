@@ -173,7 +173,7 @@ class BudgetEI(BaseSampler):
 
     def _next(self, history: History, allowed: Allowed, study: Study, *, number: int) -> tuple[Array, float]:
         """The row of the trial called ``number``, and its gain."""
-        tried = {tuple(sorted(each.candidate.items())) for each in history.observations}
+        tried = {row.tobytes() for row in allowed.space.rows([each.candidate for each in history.observations])}
         # Asked for many at once, the design goes on until there is something to learn from.
         # Other studies stand in for the rest of the design as soon as a few full trainings tell how far they are alike.
         is_informed = bool(self.others) and len(history.full) >= _FEWEST
@@ -293,7 +293,8 @@ class BudgetEI(BaseSampler):
     def _limits(self, study: Study) -> dict[str, float]:
         """Limits on what is minimised."""
         sign = dict(zip(self._names(study), signs(study), strict=True))
-        return {name: limit * sign.get(name, 1.0) for name, limit in (self.limits or {}).items()}
+        limits = {name: limit * sign.get(name, 1.0) for name, limit in (self.limits or {}).items()}
+        return {name: limit for name, limit in limits.items() if limit != np.inf}
 
 
 def _only_value(distribution: BaseDistribution) -> Any:

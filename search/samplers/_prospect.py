@@ -214,8 +214,8 @@ def _success(history: History, allowed: Allowed) -> GaussianProcess | None:
     if not history.failed:
         return None
     space = allowed.space
-    worked = {tuple(each.candidate.items()): each.candidate for each in history.observations}
-    rows = space.rows([*worked.values(), *history.failed])
+    worked = {row.tobytes(): row for row in space.rows([each.candidate for each in history.observations])}
+    rows = np.vstack([*worked.values(), space.rows(history.failed)])
     labels = np.repeat([1.0, 0.0], [len(worked), len(history.failed)])
     return GaussianProcess.fitted(space.features(rows), labels, groups=space.groups)
 

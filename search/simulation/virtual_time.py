@@ -87,6 +87,9 @@ def simulate(
     from search.samplers._budget_ei import BudgetEI
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if halving is not None and halving.has_begun:
+        raise ValueError("this Halving has heard of the trials of another search. Give each search a new one.")
+    limits = {name: limit for name, limit in limits.items() if limit != math.inf}
     names = _names(_drawn(distributions, _TRIES, seed=seed, ask=ask), evaluate, costs, limits)
     if isinstance(sampler, BudgetEI):
         if sampler.objectives and list(sampler.objectives) != names:
@@ -193,6 +196,12 @@ class _Search:
         trial, candidate = job.trial, dict(job.trial.params)
         measured = self.evaluate(candidate, job.share)
         values = {**(self.costs(candidate) or {}), **{name: float(value) for name, value in measured.items()}}
+        missing = [name for name in self._names if name not in values]
+        if missing:
+            raise ValueError(
+                f"neither evaluate nor costs gives {', '.join(missing)}, only {', '.join(values)}. Give every "
+                "objective and whatever has a limit, NaN where a training failed."
+            )
         self.spent += job.part
         self._reached[trial.number] = job.share
         result = SimulatedResult(

@@ -418,3 +418,13 @@ def test_trials_that_have_only_some_of_their_knobs_yet_stand_in_nobodys_way(capl
     ratio = running.suggest_float("ratio", 0.0, 1.0)
     assert all(candidate["ratio"] != ratio for candidate in searched(study, 4))
     assert not caplog.records
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
+def test_choices_may_be_lists() -> None:
+    space = {"widths": CategoricalDistribution([[1], [1, 2]]), "x": FloatDistribution(0.0, 1.0)}
+    study = optuna.create_study(sampler=BudgetEI(seed=0, startup_trials=3, distributions=space))
+    for _ in range(8):
+        trial = study.ask(space)
+        study.tell(trial, *([None, TrialState.FAIL] if trial.number == 4 else [trial.params["x"]]))
+    assert len({repr(trial.params) for trial in study.trials}) == 8

@@ -184,3 +184,19 @@ def test_many_workers_do_not_spend_the_budget_on_beginnings() -> None:
         results = run(sampler, halving=Halving(), workers=64, budget=20)
         assert sum(result.share == 1 for result in results) >= 6
         assert 18 < results[-1].spent <= 20
+
+
+def test_an_objective_that_nobody_gives_is_told() -> None:
+    with pytest.raises(ValueError, match="neither evaluate nor costs gives speed, only size, loss"):
+        run(limits={**LIMITS, "speed": 1.0})
+
+
+def test_a_rule_is_not_used_for_two_searches() -> None:
+    halving = Halving()
+    run(halving=halving, budget=3)
+    with pytest.raises(ValueError, match="Give each search a new one"):
+        run(halving=halving, budget=3)
+
+
+def test_an_infinite_limit_is_none() -> None:
+    assert run(limits={**LIMITS, "size": math.inf}, budget=3) == run(limits={"loss": 3.0}, budget=3)
