@@ -21,11 +21,13 @@ def answer(contest: Contest) -> str:
         else f"would not have come as far as the study within {contest.trainings} full trainings"
     )
     rivals = [standing for standing in contest.standings if standing is not winner]
+    is_reached = any(math.isfinite(standing.seconds_to(contest.aim).median) for standing in contest.standings)
+    alone = "" if is_reached else ", though none of them comes that far"
     nearly = NEARLY * contest.highest
     needed = count(winner.trainings_to(nearly).median, contest.trainings).replace(">", "more than ")
     return (
         f"With {_workers(contest.workers)}, {winner.entrant.name} {soon}; "
-        + (f"of the {len(contest.standings)} compared it is the best, and " if rivals else "")
+        + (f"of the {len(contest.standings)} compared it is the best{alone}, and " if rivals else "")
         + f"{needed} full trainings bring it to {NEARLY:.0%} of "
         f"the best hypervolume that any reached with {contest.trainings}."
     )

@@ -7,6 +7,7 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,9 @@ def test_what_is_not_reached_is_said(stands: StandIn) -> None:
     entrant = held.standings[0].entrant
     standing = Standing(entrant=entrant, courses=[never], seconds={3: [math.inf]})
     assert row(held, standing) == ["random", "0.00", ">30", ">30", "not reached"]
+    assert "though none of them comes that far" in answer(replace(held, standings=[standing, replace(standing)]))
+    soon = replace(standing, courses=[replace(never, volumes=[1e9])])
+    assert "though none" not in answer(replace(held, standings=[standing, soon]))
 
 
 def test_the_page_opens_offline_and_has_titles_and_units(stands: StandIn) -> None:
