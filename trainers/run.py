@@ -92,6 +92,8 @@ class Run:
     #: This stage is number ``occurrence`` (from 0) of ``occurrences`` stages of its kind.
     occurrence: int = 0
     occurrences: int = 1
+    #: Of the progressive distillation that this stage prunes in, from 0; None outside of one.
+    iteration: int | None = None
     first_image: int = 0
     last_image: int = 0
 

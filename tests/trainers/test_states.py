@@ -21,7 +21,7 @@ from trainers.run import Run, TrainingState, UnfitStateError
 from trainers.states import STATE_FILE, load_state, save_state
 
 SMALL = {"unet": {"channels": [8, 8], "norm_groups": 4}}
-PRUNE = {"prune": {"ratio": {"mid": 0.5}, "criterion": "magnitude", "rule": "flexible"}}
+PRUNE = {"prune": {"ratio": {"mid": 0.4}, "criterion": "magnitude", "rule": "flexible"}}
 PLAIN = [PRUNE, {"distil": {"batch": 32, "ema": 0.9}}, {"quantize": {"bits": 8}}]
 IN_8_BITS = [{"finetune": {"batch": 32, "optimizer": "adamw_8bit"}}]
 IN_16_BITS = [{"quantize": {"bits": 16}}, {"finetune": {"batch": 32, "precision": "fp16"}}]

@@ -149,6 +149,7 @@ def _pruned(
         stage_name=f"{run.stage_name}.{span.number}",
         occurrence=span.part - 1,
         occurrences=span.parts - 1,
+        iteration=span.iteration,
     )
     # Gradients of a teacher that only this trial has are of no use to others.
     with nullcontext(run.cache.folder) if span.iteration == 0 else TemporaryDirectory() as folder:

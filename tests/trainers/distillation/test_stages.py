@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from tests.conftest import build
 from tests.trainers.distillation.analytic import ideal, untrained
+from trainers.compression.criteria.mixed import Mixed
 from trainers.distillation import _gradual, _loop
 from trainers.distillation._losses import block_distance, feature_distance, squared_error, two_steps_in_one
 from trainers.distillation._precision import checkpointed
@@ -179,6 +181,30 @@ def test_pruning_in_parts_ends_where_pruning_at_once_does(
     achieved = {note["what"]: note["achieved"] for note in model.notes}
     name = "progressive: prune mid_block.resnets.0.conv1"
     assert achieved[name] == pytest.approx(lost, abs=1e-5) and len(achieved) == len(model.notes)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("exponential", [0.8, 0.8, 0.8 * math.exp(-0.75), 0.8 * math.exp(-0.75)]),
+        ("linear", [1.0, 0.0, 1.0, 0.0]),
+    ],
+)
+def test_the_teachers_share_falls_from_iteration_to_iteration_or_within_each(
+    run: Run, monkeypatch: pytest.MonkeyPatch, schedule: str, expected: list[float]
+) -> None:
+    """The step of the thesis' Eq. A.1 is the iteration; the linear schedule begins again in each."""
+    shares: dict[str, float] = {}
+    share_of = Mixed.teacher_share
+
+    def watched(criterion: Mixed, run: Run) -> float:
+        return shares.setdefault(run.stage_name, share_of(criterion, run))
+
+    monkeypatch.setattr(Mixed, "teacher_share", watched)
+    criterion = {"mixed": {"timesteps": 4, "images": 8, "schedule": schedule}}
+    prune = {"prune": {"ratio": {"mid": 0.375}, "rule": "flexible", "criterion": criterion}}
+    Recipe.parse([{"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [prune], "prune_steps": 2}}]).run(run)
+    assert list(shares.values()) == pytest.approx(expected)
 
 
 def test_iterations_cannot_take_all_of_the_first_teachers_channels(run: Run) -> None:

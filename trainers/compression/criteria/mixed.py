@@ -34,8 +34,9 @@ class Mixed(GradientCriterion):
     Args:
         threshold: Keeps timesteps from 0 upwards while L_t / L_max is above it; 0 keeps all.
         gamma: Share of the teacher at the first ``prune`` stage. Left out, the thesis': 1 when linear, else 0.8.
-        schedule: Over the recipe's ``prune`` stages gamma stays ``fixed``; falls ``linear`` to 0 at the last; or is
-            ``exponential``, gamma * exp(-decay * step) with step = 0, 1 .. (Eq. A.1).
+        schedule: Over the recipe's ``prune`` stages, or the prunings of an iteration of ``progressive``, gamma stays
+            ``fixed``; falls ``linear`` to 0 at the last; or is ``exponential``, gamma * exp(-decay * step) with step =
+            0, 1 .. (Eq. A.1), where a step of ``progressive`` is a whole iteration.
         decay: Of the exponential schedule.
     """
 
@@ -59,4 +60,5 @@ class Mixed(GradientCriterion):
             case "linear":
                 return first * (1 - run.occurrence / max(1, run.occurrences - 1))
             case "exponential":
-                return first * math.exp(-self.decay * run.occurrence)
+                step = run.occurrence if run.iteration is None else run.iteration
+                return first * math.exp(-self.decay * step)
