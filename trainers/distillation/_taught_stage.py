@@ -38,6 +38,11 @@ class DistilWeights:
     block: Weight = 0.0
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to learn."""
+        return not (self.noise or self.asks_teacher)
+
+    @property
     def asks_teacher(self) -> bool:
         """Whether the teacher has to be run."""
         return bool(self.output or self.feature or self.block)
@@ -65,6 +70,10 @@ class TaughtStage(TrainingStage):
         from trainers.distillation._checks import check_drawing, check_training
 
         check_training(self, spec)
+        if self.weights.is_empty:
+            raise UserError(
+                "weights: all are 0, so there is nothing to learn. Give noise, output, feature or block some."
+            )
         if self.compile and self.weights.block:
             raise UserError("compile: a compiled network does not show its blocks. Leave out compile or weights.block.")
         return spec if self.sampling_steps is None else check_drawing(spec.with_sampling_steps(self.sampling_steps))

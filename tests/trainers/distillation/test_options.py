@@ -16,6 +16,7 @@ from trainers.distillation._precision import Precision
 from trainers.distillation._teaching import Teaching
 from trainers.distillation.distil import Distil
 from trainers.distillation.finetune import Finetune
+from trainers.errors import UserError
 from trainers.models.diffusion import Diffusion
 from trainers.models.fresh import fresh
 from trainers.models.networks.guided_unet import GuidedUnet
@@ -67,6 +68,12 @@ def test_halving_weights_noise_alike_at_all_timesteps_and_images_by_their_signal
         return recipe.run(run.up_to(256, None)).fingerprint()
 
     assert halved() == halved(error_weight=weighting)
+
+
+@pytest.mark.parametrize("stage", ["distil", "gradual"])
+def test_weights_that_leave_nothing_to_learn_are_refused(run: Run, stage: str) -> None:
+    with pytest.raises(UserError, match=rf"{stage}\.weights: all are 0, so there is nothing to learn"):
+        Recipe.parse([{stage: {"weights": {"noise": 0.0}}}]).plan(run.teacher.spec)
 
 
 def test_the_learning_rate_rises_and_falls_as_asked() -> None:
