@@ -43,7 +43,8 @@ class BudgetEI(BaseSampler):
     """Budget expected improvement under a Gaussian process of each learned objective.
 
     What it suggests depends on the seed and on what the study holds, and on nothing else, so a study that is opened
-    again goes on as if it had never been closed.
+    again goes on as if it had never been closed. Constraints that a study's trials carry are not heeded: ``limits``
+    and ``costs`` say the same before a training is paid for.
 
     Args:
         costs: Candidate (knob -> value) -> the objectives that are known before training, in the study's units. None,
