@@ -68,7 +68,11 @@ def _survivors(model: DiffusionModel, ancestor: DiffusionModel) -> dict[str, Ten
     widths = {group.name: group.width for group in coupled_groups(ancestor.spec)}
     found = {}
     for name, channels in model.survivors.items():
-        place_of = {channel: place for place, channel in enumerate(ancestor.survivors.get(name, range(widths[name])))}
+        width = widths.get(name, 0)
+        left = ancestor.survivors.get(name, range(width))
+        if len(left) != width:
+            raise NotDescendedError(f"descends from a model that lists {len(left)} channels of {name}, and has {width}")
+        place_of = {channel: place for place, channel in enumerate(left)}
         if not place_of.keys() >= set(channels):
             raise NotDescendedError(f"has channels of {name} that the other lacks")
         found[name] = torch.tensor([place_of[channel] for channel in channels])

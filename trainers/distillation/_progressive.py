@@ -79,8 +79,14 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
             run.on_student(run.stage_name, span.iteration + 1, replace(student, spec=drawn))
     spec = stage.drawn(student.spec)
     ours = f"{run.stage_name}: "
-    merged = _merged([note for note in student.notes if note["what"].startswith(ours)])
-    others = tuple(note for note in student.notes if not note["what"].startswith(ours))
+    # A stranger's model may have notes in our name that count nothing.
+    mine = [
+        note
+        for note in student.notes
+        if note["what"].startswith(ours) and not any(isinstance(note[key], str) for key in ("asked", "achieved"))
+    ]
+    merged = _merged(mine)
+    others = tuple(note for note in student.notes if note not in mine)
     return replace(student, notes=others).after(stage, spec=spec, notes=(*merged, *slow_here(stage.optimizer, run)))
 
 

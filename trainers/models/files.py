@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
-from trainers.foreign import LONGEST_REASON, file_inside, place_of
+from trainers.foreign import LONGEST_REASON, file_inside, is_number, place_of
 from trainers.models import float16, linear4bit
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
@@ -91,7 +91,7 @@ def unpacked(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Diffus
         raise ValueError(f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
     spec = ArchSpec.from_json(metadata["spec"])
     log, notes = (_json_list(metadata, key) for key in ("log", "notes"))
-    if not all(isinstance(note, dict) and note.keys() >= {"what", "asked", "achieved"} for note in notes):
+    if not all(_is_note(note) for note in notes):
         raise ValueError("its notes do not say what was asked and what was achieved")
     _check_widths(spec, state)
     net = assembled(spec, _in_float32(spec, linear4bit.read(spec, state)))
@@ -127,6 +127,13 @@ def _check_types(net: nn.Module) -> None:
     for name, tensor in net.state_dict().items():
         if tensor.dtype not in (torch.float32, torch.int8, torch.uint8):
             raise ValueError(f"its {name} is {tensor.dtype}, expected float32")
+
+
+def _is_note(found: object) -> bool:
+    """Whether it says in words of what it is, and in words or numbers what was asked and what was achieved."""
+    if not isinstance(found, dict) or not isinstance(found.get("what"), str):
+        return False
+    return all(isinstance(found.get(key), str) or is_number(found.get(key)) for key in ("asked", "achieved"))
 
 
 def _survivors(metadata: Mapping[str, str]) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -473,6 +474,26 @@ def test_two_prunings_are_followed_back_to_the_teacher(run: Run) -> None:
     mixed = mixed_gradients(model, run, Mixed(gamma=1, schedule="fixed", timesteps=2, images=4))
     sums = slow_sums(run.teacher, run, Mixed(timesteps=2, images=4))
     assert_close(mixed[f"{INNER}.bias"], sums[f"{INNER}.bias"][list(model.survivors[INNER])], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("of_teacher", "of_student", "said"),
+    [
+        ({INNER: (0, 1)}, {}, "lists 2 channels"),
+        ({}, {INNER: (0, 1, 2, 900)}, "the other lacks"),
+        ({}, {"nowhere": (0, 1)}, "the other lacks"),
+    ],
+)
+def test_a_stranger_s_list_of_survivors_that_cannot_be_is_one_message(
+    run: Run, student: DiffusionModel, of_teacher: dict[str, Any], of_student: dict[str, Any], said: str
+) -> None:
+    lying = replace(run, teacher=replace(run.teacher, survivors={**run.teacher.survivors, **of_teacher}))
+    with pytest.raises(UserError, match=said):
+        mixed_gradients(
+            replace(student, survivors={**student.survivors, **of_student}),
+            lying,
+            Mixed(gamma=1, schedule="fixed", timesteps=2, images=4),
+        )
 
 
 def test_a_teacher_that_was_pruned_itself_counts_its_own_channels(run: Run, student: DiffusionModel) -> None:

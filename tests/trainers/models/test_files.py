@@ -175,3 +175,19 @@ def test_anything_else_is_one_clear_error(run: Run, tmp_path: Path, damage: str)
         path.unlink()
     with pytest.raises(UserError, match=r"model\.safetensors"):
         files.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        ["what", "asked", "achieved"],
+        {"what": "prune", "asked": 0.5},
+        {"what": ["prune"], "asked": 0.5, "achieved": 0.5},
+        {"what": "prune", "asked": [0.5], "achieved": 0.5},
+        {"what": "prune", "asked": 0.5, "achieved": 10**400},
+    ],
+)
+def test_notes_that_say_nothing_are_refused(run: Run, note: object) -> None:
+    tensors, metadata = files.packed(run.teacher)
+    with pytest.raises(ValueError, match="its notes do not say"):
+        files.unpacked(tensors, {**metadata, "notes": json.dumps([note])})
