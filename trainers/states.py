@@ -32,10 +32,10 @@ def save_state(state: TrainingState, folder: Path, *, name: str = STATE_FILE) ->
     model, metadata = files.packed(state.model)
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in model.items()}
     tensors |= {f"{_TRAINING}{name}": tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
-    for name, other in state.beside.items():
+    for role, other in state.beside.items():
         held, written = files.packed(other)
-        tensors |= {f"{_BESIDE}{name}:{key}": tensor for key, tensor in held.items()}
-        metadata[f"{_BESIDE}{name}"] = json.dumps(written)
+        tensors |= {f"{_BESIDE}{role}:{key}": tensor for key, tensor in held.items()}
+        metadata[f"{_BESIDE}{role}"] = json.dumps(written)
     metadata["progress"] = json.dumps({"stage": state.stage, "images": state.images})
     write_atomically(folder / name, save(tensors, metadata=metadata))
 
