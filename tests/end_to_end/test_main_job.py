@@ -147,7 +147,7 @@ def test_training_is_what_makes_the_front_good(study: Path) -> None:
         untrained = space.fill(point["candidate"]).run(run)
         fid = Fid(samples=200, extractor="labels").measure(untrained, run).value
         ratios.append(point["values"]["fid"] / fid)
-    # Which points these are depends on the machine's speed; of models that are hardly pruned most gain 4 to 5 %, some none.
+    # Which points these are depends on the machine; of models that are hardly pruned most gain 4 to 5 %, some none.
     assert statistics.fmean(ratios) < 0.98
 
 
