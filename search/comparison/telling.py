@@ -34,6 +34,8 @@ def compare_recipes(file: Path, *, workers: int | None, out: Path | None, as_jso
     console, begun = Console(stderr=True, highlight=False, markup=False, emoji=False), time.monotonic()
     before = len(work.kept(folder, comparison))
     in_all, done = comparison.seeds * len(comparison.recipes), before
+    if before < in_all:
+        console.print(f"{in_all - before} of {in_all} trainings are left; first of all, teachers that are not kept yet")
 
     def show(result: Result) -> None:
         nonlocal done
