@@ -157,11 +157,14 @@ class KnobSpace:
             rest: They may lack knobs that nobody has asked for yet.
         """
         repeats_N = np.zeros(len(rows_ND), dtype=bool)
-        is_absent_ND = np.isnan(rows_ND)
+        everything = np.ones(rows_ND.shape[1], dtype=bool)
         for candidates, is_final in ((final, True), (rest, False)):
-            for tried_D in np.unique(self.rows(candidates), axis=0):
-                is_free = np.isnan(tried_D) & (True if is_final else is_absent_ND)
-                repeats_N |= (is_free | (np.abs(rows_ND - tried_D) < _SAME)).all(axis=1)
+            tried_ND = self.rows(candidates)
+            has_ND = ~np.isnan(tried_ND)
+            for has_D in np.unique(has_ND, axis=0):
+                asked_D = has_D if is_final else everything
+                tried = {row.tobytes() for row in _rounded(tried_ND[(has_ND == has_D).all(axis=1)][:, asked_D])}
+                repeats_N |= np.array([row.tobytes() in tried for row in _rounded(rows_ND[:, asked_D])], dtype=bool)
         return repeats_N
 
     def _explanation(self, name: str, candidates: Sequence[Mapping[str, Any]]) -> tuple[str, frozenset[float]] | None:
@@ -202,6 +205,11 @@ class KnobSpace:
 
     def _is_number(self, name: str) -> bool:
         return not isinstance(self.distributions[name], CategoricalDistribution)
+
+
+def _rounded(rows_ND: Array) -> Array:
+    """Positions in whole numbers of ``_SAME``, and no negative zero."""
+    return np.asarray(np.round(rows_ND / _SAME) + 0.0)
 
 
 def _choices(distribution: BaseDistribution) -> int:

@@ -52,7 +52,9 @@ class Formula:
 
     def of(self, candidate: Mapping[str, Any]) -> SimpleNamespace:
         kept = 1 - 0.6 * candidate["prune.ratio.mid"] - 0.3 * candidate["prune.ratio.up_0"]
-        return SimpleNamespace(costs={"size_mb": 0.2 * kept * candidate["quantize.bits"] / 32}, reasons=[])
+        return SimpleNamespace(
+            costs={"size_mb": 0.2 * kept * candidate["quantize.bits"] / 32}, reasons=[], is_possible=True
+        )
 
 
 def result(study: Study, candidate: Mapping[str, Any], *, rung: int) -> dict[str, Any]:
