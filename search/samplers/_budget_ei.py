@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.outlook import Outlook
 from search.samplers._allowed import Allowed, Costs, UnseenKnobError
 from search.samplers._history import History, Others, signs
-from search.samplers._knob_space import KnobSpace
+from search.samplers._knob_space import KnobSpace, Tried
 from search.samplers._one_thread import on_one_thread
 from search.samplers._prospect import Prospect
 
@@ -195,7 +195,8 @@ class BudgetEI(BaseSampler):
         """The row not tried before with the largest gain: of the pool, then of changes of the best in smaller steps."""
         allowed = prospect.allowed
         generator = np.random.default_rng([self.seed, number])
-        rows, gain = _hopeful(prospect, history)
+        tried = _tried(allowed.space, history)
+        rows, gain = _hopeful(prospect, tried)
         measured = allowed.space.settled(allowed.space.rows([each.candidate for each in history.full]))
         for step in _ROUNDS:
             parents = rows[np.argsort(-gain, kind="stable")[:_PARENTS]]
@@ -207,7 +208,7 @@ class BudgetEI(BaseSampler):
             rows, gain = np.vstack([rows, children]), np.concatenate([gain, prospect.gain_C(children)])
         order = np.argsort(-gain, kind="stable")
         # Once everything was tried, the best is tried again.
-        new = order[~_repeats(rows[order], allowed.space, history)]
+        new = order[~tried.holds_N(rows[order])]
         best = new[0] if len(new) else order[0]
         return rows[best], float(gain[best])
 
@@ -313,13 +314,13 @@ def _by_share(
     return [dict(zip(coming, rates_S, strict=True)) for rates_S in rates_SC.T.tolist()]
 
 
-def _repeats(rows: Array, space: KnobSpace, history: History) -> NDArray[np.bool_]:
+def _tried(space: KnobSpace, history: History) -> Tried:
     # One that runs may not have been asked for all its knobs yet; what it has tells it apart for so long.
     final = [*(each.candidate for each in history.observations), *history.running]
-    return space.repeats_N(rows, final, [*history.waiting.values(), *history.failed])
+    return space.tried(final, [*history.waiting.values(), *history.failed])
 
 
-def _hopeful(prospect: Prospect, history: History) -> tuple[Array, Array]:
+def _hopeful(prospect: Prospect, tried: Tried) -> tuple[Array, Array]:
     """The rows of the pool that can be parents or the best untried one, and their gains: none gains more than it hopes.
 
     The costs of the others need not be known.
@@ -327,7 +328,7 @@ def _hopeful(prospect: Prospect, history: History) -> tuple[Array, Array]:
     pool = prospect.allowed.pool_ND
     hope = prospect.hope_C(pool)
     order = np.argsort(-hope, kind="stable")
-    is_new = ~_repeats(pool[order], prospect.allowed.space, history)
+    is_new = ~tried.holds_N(pool[order])
     gain = np.zeros(0)
     while len(gain) < len(order):
         gain = np.concatenate([gain, prospect.gain_C(pool[order[len(gain) : len(gain) + _AT_ONCE]])])

@@ -147,25 +147,22 @@ class KnobSpace:
                 columns.append(np.isnan(rows_ND[:, column])[:, None].astype(float))
         return np.hstack(columns)
 
-    def repeats_N(
-        self, rows_ND: Array, final: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]]
-    ) -> NDArray[np.bool_]:
-        """Which rows are among these candidates.
+    def tried(self, final: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]]) -> Tried:
+        """These candidates, to be told from new ones.
 
         Args:
             final: They lack the knobs that do not exist beside what they have, so no other value of those is new.
             rest: They may lack knobs that nobody has asked for yet.
         """
-        repeats_N = np.zeros(len(rows_ND), dtype=bool)
-        everything = np.ones(rows_ND.shape[1], dtype=bool)
+        parts = []
         for candidates, is_final in ((final, True), (rest, False)):
-            tried_ND = self.rows(candidates)
-            has_ND = ~np.isnan(tried_ND)
+            rows_ND = self.rows(candidates)
+            has_ND = ~np.isnan(rows_ND)
             for has_D in np.unique(has_ND, axis=0):
-                asked_D = has_D if is_final else everything
-                tried = {row.tobytes() for row in _rounded(tried_ND[(has_ND == has_D).all(axis=1)][:, asked_D])}
-                repeats_N |= np.array([row.tobytes() in tried for row in _rounded(rows_ND[:, asked_D])], dtype=bool)
-        return repeats_N
+                asked_D = has_D if is_final else np.ones_like(has_D)
+                alike_ND = rows_ND[(has_ND == has_D).all(axis=1)]
+                parts.append((asked_D, frozenset(row.tobytes() for row in _rounded(alike_ND[:, asked_D]))))
+        return Tried(parts)
 
     def _explanation(self, name: str, candidates: Sequence[Mapping[str, Any]]) -> tuple[str, frozenset[float]] | None:
         """The first other knob whose value tells whether ``name`` is there; None where none does or it always is."""
@@ -205,6 +202,24 @@ class KnobSpace:
 
     def _is_number(self, name: str) -> bool:
         return not isinstance(self.distributions[name], CategoricalDistribution)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Candidates as they can be looked up.
+
+    Args:
+        parts: The knobs that count, and what those candidates that have these alone hold there.
+    """
+
+    parts: Sequence[tuple[NDArray[np.bool_], frozenset[bytes]]]
+
+    def holds_N(self, rows_ND: Array) -> NDArray[np.bool_]:
+        """Which rows are among them."""
+        held_N = np.zeros(len(rows_ND), dtype=bool)
+        for asked_D, known in self.parts:
+            held_N |= np.array([row.tobytes() in known for row in _rounded(rows_ND[:, asked_D])], dtype=bool)
+        return held_N
 
 
 def _rounded(rows_ND: Array) -> Array:

@@ -377,9 +377,9 @@ def test_knobs_that_exist_from_a_number_of_layers_on_are_learned() -> None:
 def test_a_value_of_a_knob_that_was_absent_makes_no_new_candidate() -> None:
     space = KnobSpace(distributions={"x": IntDistribution(1, 7, step=2), "y": FloatDistribution(0.0, 1.0)})
     rows = space.rows([{"x": 3, "y": 0.25}, {"x": 5, "y": 0.25}])
-    assert space.repeats_N(rows, [{"x": 3}], []).tolist() == [True, False]
-    assert space.repeats_N(rows, [], [{"x": 3}]).tolist() == [False, False]
-    assert space.repeats_N(space.settled(rows), [], [{"x": 5, "y": 0.25}]).tolist() == [False, True]
+    assert space.tried([{"x": 3}], []).holds_N(rows).tolist() == [True, False]
+    assert space.tried([], [{"x": 3}]).holds_N(rows).tolist() == [False, False]
+    assert space.tried([], [{"x": 5, "y": 0.25}]).holds_N(space.settled(rows)).tolist() == [False, True]
 
 
 def test_limits_of_objectives_without_names_are_refused() -> None:
