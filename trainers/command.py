@@ -7,6 +7,7 @@ something to be put right first, 130 interrupted.
 import errno
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -42,6 +43,7 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     signal.signal(signal.SIGTERM, interrupt)
     # A script that starts a command with `&` has it ignore interrupts, which are also how a search stops itself.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.unraisablehook = _interrupt_again
     # Its own way to end at Ctrl-C would be without a word.
     app = cyclopts.App(name=name, help_format="markdown", version_flags=[], suppress_keyboard_interrupt=False)
     app.default(function)
@@ -70,6 +72,16 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """Handle a signal as Ctrl-C is handled."""
     raise KeyboardInterrupt
+
+
+def _interrupt_again(error: "sys.UnraisableHookArgs") -> None:
+    """What is raised while Python destroys an object is dropped; an interrupt that came just then ended nothing."""
+    if not (isinstance(error.exc_value, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()):
+        sys.__unraisablehook__(error)
+        return
+    again = threading.Timer(0.01, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    again.daemon = True
+    again.start()
 
 
 def _exit_code(result: Any) -> int:

@@ -37,6 +37,28 @@ def test_what_a_script_started_in_the_background_can_be_interrupted(repository: 
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+DESTROYED = """
+import os, signal, time
+from trainers.command import command
+
+class Closing:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+def main() -> None:
+    Closing()
+    time.sleep(100)
+
+command(main, name="main")
+"""
+
+
+def test_interrupt_while_an_object_is_destroyed_is_not_lost(repository: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", DESTROYED], cwd=repository, capture_output=True, text=True, timeout=90)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -55,6 +77,7 @@ def test_path_that_the_system_refuses_is_no_fault_of_the_program(
 
     monkeypatch.setattr(sys, "argv", ["main"])
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     with pytest.raises(SystemExit) as end:
         command(main, name="main")
     assert end.value.code == code and capsys.readouterr().err.startswith(said)
