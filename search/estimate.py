@@ -63,7 +63,8 @@ def estimate(
         teacher_seconds = rehearsal.teacher * foresight.device_model.training_seconds(
             teacher, images=space.teacher.images, batch=space.teacher.batch
         )
-    trials = trials_seconds(foresight, seen, rehearsal) / max(1, workers)
+    # However many the workers are, none of them is done sooner than with one trial.
+    trials = trials_seconds(foresight, seen, rehearsal) / max(1, min(workers, space.budget.trials))
     size = _sought([stored_bytes(spec) for _, spec in seen.typical])
     begun = space.budget.expected_at_rungs(space.halving)[0]
     kept = space.budget.models_kept(space.halving) * size + begun * _TRIAL_BYTES

@@ -107,6 +107,9 @@ class Session:
             self._say(f"it could not be searched here. {error}")
         foresight, seen, teacher = self._look()
         workers = worker_count(self.workers, self.space.resources, address=self.address)
+        if self.workers is None and self.address:
+            # How many the cluster takes is not known here: no more, in any case, than there are trials.
+            workers = min(workers, math.ceil(self.space.budget.expected_at_rungs(self.space.halving)[0]))
         begun = time.monotonic()
         images = self._images_here(teacher)
         reading_seconds = time.monotonic() - begun
