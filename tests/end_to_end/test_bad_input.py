@@ -1,8 +1,5 @@
 """What a user can get wrong: one message, exit code 2, no traceback, and nothing computed or left behind."""
 
-import contextlib
-import importlib
-import io
 import json
 import os
 import shlex
@@ -10,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +17,8 @@ import torch
 from search._database import engine_of
 from search.lease import held
 from search.rehearsal import Rehearsal
+from tests.called import called
 from tests.search.study_folder import study_folder
-from trainers.command import command
 
 ROOT = Path(__file__).parents[2]
 SPACE = "tiny.yaml"
@@ -38,15 +34,6 @@ TINY: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind: exit code, what it printed, and what it complained about."""
-
-    code: int
-    out: str
-    err: str
-
-
 Refused = Callable[..., str]
 
 
@@ -57,19 +44,6 @@ def written(**changes: Any) -> str:
 
 def unet(**options: Any) -> dict[str, Any]:
     return {"unet": {"channels": [8, 16], "norm_groups": 4, **options}}
-
-
-def called(module: str, arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """The command in this process, started and ended as on a command line."""
-    out, err, code = io.StringIO(), io.StringIO(), None
-    monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            command(importlib.import_module(module).main, name=f"python -m {module}")
-        except SystemExit as end:
-            code = end.code
-    assert isinstance(code, int)
-    return Outcome(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -88,12 +62,12 @@ def place(tmp_path, monkeypatch, cache):
 
 
 @pytest.fixture
-def refused(place, monkeypatch) -> Refused:
+def refused(place) -> Refused:
     """Runs a command that has to be refused, and gives its message."""
 
     def run(module: str, *arguments: object, code: int = 2) -> str:
         before = sorted(place.rglob("*"))
-        outcome = called(module, arguments, monkeypatch)
+        outcome = called(module, arguments)
         assert outcome.code == code, outcome
         assert sorted(place.rglob("*")) == before, "something was left behind"
         unindented = [line for line in outcome.err.splitlines() if not line.startswith("  ")]
@@ -288,7 +262,7 @@ def test_more_gpus_than_the_machine_has(place, refused, monkeypatch):
     message = refused("search.run", SPACE)
     assert "asks for 1 GPU, this machine has 0" in message and "`resources: {gpu: 0}`" in message
     # What the space costs can still be asked.
-    asked = called("search.run", [SPACE, "--dry-run"], monkeypatch)
+    asked = called("search.run", [SPACE, "--dry-run"])
     assert asked.code == 0 and f"it could not be searched here. {message}" in asked.out
 
 

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,16 +12,14 @@ from search.report.answer import NO_MODEL
 from search.report.table import front_table
 from search.space import Space
 from search.views import StudyViews
+from tests.called import Outcome, called
 from tests.search.insight_study import known_study
 from tests.search.study_folder import OBJECTIVES, study_folder, trial, write_views
 from trainers.errors import UserError
 
-ROOT = Path(__file__).parents[2]
 
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "search.best", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+def run(*arguments: str | Path) -> Outcome:
+    return called("search.best", arguments)
 
 
 @pytest.fixture
@@ -80,7 +76,7 @@ def test_everyone_who_is_tied_is_named(tmp_path):
     folder = write_views(tmp_path / "study", [*records, trial(4, fid=30.1, size_mb=2.0)])
     assert [found.number for found in best(StudyViews.open(folder), {"size_mb": 1.0}).tied] == [3, 0]
     done = run(folder, "--max", "size_mb=1")
-    assert "Trials 1, 3 and 0 are tied at this sample count" in done.stdout
+    assert "Trials 1, 3 and 0 are tied at this sample count" in done.out
 
 
 def confirmed(value):
@@ -98,7 +94,7 @@ def test_confirmed_values_count_and_come_before_first_ones(tmp_path):
     answer = best(views, {})
     assert (numbers(answer), list(answer.tied)) == ([1, 0, None], [])
     assert answer.best.value("fid") == 26.5
-    told = json.loads(run(views.folder, "--json").stdout)
+    told = json.loads(run(views.folder, "--json").out)
     assert (told["values"]["fid"], told["stderr"]["fid"], told["confirmed"]) == (26.5, 0.1, True)
 
 
@@ -107,8 +103,8 @@ def test_where_no_confirmed_trial_fits_the_others_are_asked_and_it_is_said(tmp_p
     folder = write_views(tmp_path / "study", records)
     assert numbers(best(StudyViews.open(folder), {"size_mb": 0.2})) == [1, None, 0]
     said = "No trial that was measured again fits. Trial 1 was measured once"
-    assert said in run(folder, "--max", "size_mb=0.2").stdout
-    assert "measured once" not in run(folder, "--max", "size_mb=1").stdout
+    assert said in run(folder, "--max", "size_mb=0.2").out
+    assert "measured once" not in run(folder, "--max", "size_mb=1").out
 
 
 def test_objectives_to_maximise_are_bounded_from_below(tmp_path):
@@ -126,8 +122,8 @@ def test_objectives_to_maximise_are_bounded_from_below(tmp_path):
 
 def test_command_prints_one_json_object(folder):
     done = run(folder, "--max", "size_mb=1", "--max", "latency_ms=25", "--json")
-    answer = json.loads(done.stdout)
-    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.out)
+    assert (done.code, done.err) == (0, "")
     assert (answer["trial"], answer["path"], answer["values"]["fid"]) == (1, "trials/0001", 30.0)
     assert answer["runner_up"]["trial"] == 2
     assert answer["nearest_miss"]["excess"] == pytest.approx({"size_mb": 0.1})
@@ -136,7 +132,7 @@ def test_command_prints_one_json_object(folder):
 
 
 def test_json_says_null_when_nothing_fits(folder):
-    answer = json.loads(run(folder, "--max", "size_mb=0.4", "--json").stdout)
+    answer = json.loads(run(folder, "--max", "size_mb=0.4", "--json").out)
     assert (answer["trial"], answer["runner_up"], answer["nearest_miss"]["trial"]) == (None, None, 2)
 
 
@@ -150,16 +146,16 @@ def with_models(folder):
 
 def test_a_copy_of_the_results_offers_nothing_that_it_cannot_do(folder):
     done = run(folder, "--max", "size_mb=1")
-    assert done.stdout.splitlines()[-1] == NO_MODEL and "Export:" not in done.stdout
-    assert run(folder, "--max", "size_mb=0.4").stdout.splitlines()[-1] == NO_MODEL
-    assert run(folder, "--knee").stdout.splitlines()[-1] == NO_MODEL
+    assert done.out.splitlines()[-1] == NO_MODEL and "Export:" not in done.out
+    assert run(folder, "--max", "size_mb=0.4").out.splitlines()[-1] == NO_MODEL
+    assert run(folder, "--knee").out.splitlines()[-1] == NO_MODEL
 
 
 def test_command_ends_with_the_export_command(folder):
     done = run(with_models(folder), "--max", "size_mb=1")
-    assert done.stdout.splitlines()[-1] == f"Export: python -m search.export {folder} --trial 1 --out my-student"
-    assert "tied at this sample count" in done.stdout
-    assert "size_mb is 10 % above 1" in done.stdout
+    assert done.out.splitlines()[-1] == f"Export: python -m search.export {folder} --trial 1 --out my-student"
+    assert "tied at this sample count" in done.out
+    assert "size_mb is 10 % above 1" in done.out
 
 
 def test_lowest_weighted_sum_wins_whatever_the_units(folder):
@@ -204,8 +200,8 @@ def test_what_is_to_be_large_is_subtracted(tmp_path):
 
 def test_command_says_what_it_weighed(folder):
     done = run(folder, "--weight", "fid=1", "--weight", "size_mb=2")
-    assert "Lowest fid / 60 + 2 x size_mb / 1.5: " in done.stdout
-    told = json.loads(run(folder, "--weight", "fid=1", "--weight", "size_mb=2", "--json").stdout)
+    assert "Lowest fid / 60 + 2 x size_mb / 1.5: " in done.out
+    told = json.loads(run(folder, "--weight", "fid=1", "--weight", "size_mb=2", "--json").out)
     assert told["weighing"]["weights"] == {"fid": 1.0, "size_mb": 2.0}
     assert told["weighing"]["scores"]["best"] == pytest.approx(31.0 / 60 + 2 * 0.8 / 1.5)
     assert told["trial"] == 2
@@ -214,9 +210,9 @@ def test_command_says_what_it_weighed(folder):
 def test_knee_comes_with_its_reason(folder):
     views = StudyViews.open(folder)
     done = run(with_models(folder), "--knee")
-    assert f"Trial {views.front.knee} is the knee" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith(f"--trial {views.front.knee} --out my-student")
-    told = json.loads(run(folder, "--knee", "--json").stdout)
+    assert f"Trial {views.front.knee} is the knee" in done.out
+    assert done.out.splitlines()[-1].endswith(f"--trial {views.front.knee} --out my-student")
+    told = json.loads(run(folder, "--knee", "--json").out)
     assert told["trial"] == views.front.knee and told["reason"].startswith(f"Trial {views.front.knee} is the knee")
 
 
@@ -232,15 +228,16 @@ def test_knee_comes_with_its_reason(folder):
         (["--max", "size_mb=1", "--write-candidate", "x.yaml"], "knows no candidate to try"),
     ],
 )
-def test_bad_requests_are_one_message(folder, arguments, message):
+def test_bad_requests_are_one_message(folder, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     done = run(folder, *arguments)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
-    assert not (ROOT / "x.yaml").exists()
+    assert done.code == 2 and message in done.err and "Traceback" not in done.err
+    assert not (tmp_path / "x.yaml").exists()
 
 
 def test_study_without_a_knee_says_so(tmp_path):
     done = run(write_views(tmp_path / "study", [trial(0, fid=70.0)]), "--knee")
-    assert done.returncode == 2 and "has no knee" in done.stderr
+    assert done.code == 2 and "has no knee" in done.err
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +289,7 @@ def test_only_a_probably_better_candidate_is_named_unasked(known):
 )
 def test_bad_bounds_are_one_message(folder, bound, message):
     done = run(folder, *[part for text in bound for part in ("--max", text)])
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert done.code == 2 and message in done.err and "Traceback" not in done.err
 
 
 def test_no_complete_trial_is_a_message(tmp_path):
@@ -309,7 +306,7 @@ def test_values_of_two_extractors_are_never_compared(tmp_path):
 
 def test_missing_study_lists_its_neighbours(folder):
     done = run(folder.parent / "smal")
-    assert done.returncode == 2 and "does not exist" in done.stderr and str(folder) in done.stderr
+    assert done.code == 2 and "does not exist" in done.err and str(folder) in done.err
     with pytest.raises(UserError, match="Studies in it"):
         StudyViews.open(folder.parent)
 
