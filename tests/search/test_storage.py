@@ -400,8 +400,11 @@ def test_a_refusal_is_not_waited_out(open_study, url: str) -> None:
 
 @needs_server
 @pytest.mark.parametrize("call", ["next", "report"])
-def test_an_answer_that_is_lost_is_no_trial_that_is_lost(open_study, url: str, call: str) -> None:
+def test_an_answer_that_is_lost_is_no_trial_that_is_lost(
+    open_study, url: str, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server commits, and the connection breaks before it can say so."""
+    monkeypatch.setattr(_held_storage, "_FIRST_WAIT_SECONDS", 0.01)
     study, plain = open_study(*SMALL, storage=url), open_study(*SMALL, name="file")
     job = next_job(study) if call == "report" else None
     engine, lost = study._database.engine, []
