@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,34 +77,60 @@ class Watch:
             raise KeyboardInterrupt
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shop(tiny: DiffusionModel, digits: Images, cache: Cache) -> Workshop:
     objectives = Space.read(_written(Path(cache.folder))).objectives
     return Workshop(tiny, digits, objectives, cache, torch.device("cpu"))
 
 
+def opened(folder: Path, shop: Workshop, *overrides: str) -> Study:
+    space = Space.read(_written(folder.parent), overrides)
+    foresight = Foresight(space, shop.teacher.spec, ONE_CORE, {"fid": 1e5})
+    return Study(folder, space, foresight, {"values": {}, "stderr": {}})
+
+
 @pytest.fixture
 def open_study(tmp_path: Path, shop: Workshop):
     def build(*overrides: str, name: str = "study") -> Study:
-        space = Space.read(_written(tmp_path), overrides)
-        foresight = Foresight(space, shop.teacher.spec, ONE_CORE, {"fid": 1e5})
-        return Study(tmp_path / name, space, foresight, {"values": {}, "stderr": {}})
+        return opened(tmp_path / name, shop, *overrides)
 
     return build
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
-    """How often each batch was trained on, by the trial's seed and the images seen before it."""
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
+    """How often each batch is trained on from now, by the trial's seed and the images seen before it."""
     seen: Counter[tuple[int, int]] = Counter()
     batch = _loop._batch
 
-    def counted(model: DiffusionModel, run: Run, images: int, *rest: Any) -> Any:
+    def noted(model: DiffusionModel, run: Run, images: int, *rest: Any) -> Any:
         seen[run.seed, images] += 1
         return batch(model, run, images, *rest)
 
-    monkeypatch.setattr(_loop, "_batch", counted)
+    monkeypatch.setattr(_loop, "_batch", noted)
     return seen
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[int, int]]:
+    return counted(monkeypatch)
+
+
+@dataclass(frozen=True)
+class Unbroken:
+    """A study that ran to its end at once, and the batches that were trained on for it."""
+
+    study: Study
+    trained: Counter[tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, shop: Workshop) -> Unbroken:
+    """Of the space as it is; only to be looked at."""
+    study = opened(tmp_path_factory.mktemp("unbroken") / "study", shop)
+    with pytest.MonkeyPatch.context() as patch:
+        trained = counted(patch)
+        search_here(study, shop, Watch())
+    return Unbroken(study, trained)
 
 
 def _written(folder: Path) -> Path:
@@ -123,9 +150,8 @@ def trial_files(study: Study, record: Record) -> set[str]:
     return {path.name for path in (study.folder / record.path).iterdir()}
 
 
-def test_a_study_trains_no_image_twice(open_study, shop: Workshop, trained: Counter[tuple[int, int]]) -> None:
-    study = open_study()
-    search_here(study, shop, Watch())
+def test_a_study_trains_no_image_twice(unbroken: Unbroken) -> None:
+    study, trained = unbroken.study, unbroken.trained
     assert study.is_finished() and set(trained.values()) == {1}
     records = study.records()
     assert 64 * len(trained) == sum(record.images for record in records) == round(384 * (3 - study.left()))
@@ -178,12 +204,8 @@ def test_a_trial_that_takes_too_much_memory_is_ended_and_tried_again(
 
 
 def test_interrupted_after_every_result_it_comes_to_the_same(
-    open_study, shop: Workshop, trained: Counter[tuple[int, int]]
+    open_study, shop: Workshop, unbroken: Unbroken, trained: Counter[tuple[int, int]]
 ) -> None:
-    unbroken = open_study(name="unbroken")
-    search_here(unbroken, shop, Watch())
-    once = set(trained)
-    trained.clear()
     broken, interruptions = open_study(name="broken"), 0
     while not broken.is_finished():
         try:
@@ -192,31 +214,30 @@ def test_interrupted_after_every_result_it_comes_to_the_same(
             interruptions += 1
         broken = open_study(name="broken")
         assert broken.adopt_orphans() == {}
-    assert interruptions > 6 and set(trained) == once and set(trained.values()) == {1}
-    assert results(broken) == results(unbroken)
+    assert interruptions > 6 and trained == unbroken.trained and set(trained.values()) == {1}
+    assert results(broken) == results(unbroken.study)
 
 
 def test_a_driver_that_dies_while_a_trial_goes_on_loses_no_rung(
-    open_study, shop: Workshop, trained: Counter[tuple[int, int]]
+    open_study, shop: Workshop, unbroken: Unbroken, trained: Counter[tuple[int, int]]
 ) -> None:
-    unbroken, broken = open_study(name="unbroken"), open_study(name="broken")
-    search_here(unbroken, shop, Watch())
-    trained.clear()
+    broken = open_study(name="broken")
     with pytest.raises(KeyboardInterrupt):
         search_here(broken, shop, Watch(lambda event, job: event == "started" and not job.is_new))
     heir = open_study(name="broken")
     assert list(heir.adopt_orphans().values()) == ["wait"]
     search_here(heir, shop, Watch())
-    assert set(trained.values()) == {1} and results(heir) == results(unbroken)
+    assert set(trained.values()) == {1} and results(heir) == results(unbroken.study)
 
 
-def test_more_budget_goes_on_from_the_kept_state(open_study, shop: Workshop, trained: Counter[tuple[int, int]]) -> None:
-    study = open_study()
-    search_here(study, shop, Watch())
-    stopped = {record.number for record in study.records() if record.state == "stopped"}
+def test_more_budget_goes_on_from_the_kept_state(
+    open_study, shop: Workshop, unbroken: Unbroken, trained: Counter[tuple[int, int]], tmp_path: Path
+) -> None:
+    shutil.copytree(unbroken.study.folder, tmp_path / "study")
+    stopped = {record.number for record in unbroken.study.records() if record.state == "stopped"}
     more = open_study("budget.trials=9", "halving={keep: 1.0, rule: sort}")
     search_here(more, shop, Watch())
-    assert set(trained.values()) == {1}
+    assert trained and set((trained + unbroken.trained).values()) == {1}
     assert stopped <= {record.number for record in more.records() if record.state == "complete"}
 
 
