@@ -152,8 +152,8 @@ def test_every_trial_is_reached_by_keys_and_a_typed_bound_that_is_no_number_is_m
       const press = (key) => panel.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
       document.querySelector("[data-role=stopped]").click();
       while (!panel.data.some((trace) => trace.meta === "stopped" && trace.visible)) await wait();
-      for (let count = 0; count < 60; count += 1) press("ArrowLeft");
-      for (let count = 0; count < 60; count += 1) {
+      for (let count = 0; count < TRIALS; count += 1) press("ArrowLeft");
+      for (let count = 0; count < TRIALS; count += 1) {
         seen.add(document.querySelector("#chosen h3").firstChild.textContent.slice(6));
         press("ArrowRight");
       }
@@ -163,7 +163,8 @@ def test_every_trial_is_reached_by_keys_and_a_typed_bound_that_is_no_number_is_m
       typed.dispatchEvent(new Event("input"));
       report("invalid", typed.ariaInvalid + " " + document.querySelector("#answer .command").textContent);
     """
-    body, console = drive(page(confirmed), script, tmp_path)
+    trials = len(confirmed.complete) + len(confirmed.stopped)
+    body, console = drive(page(confirmed), script.replace("TRIALS", str(trials)), tmp_path)
     assert console == [] and (body["data-seen"], body["data-invalid"]) == (
         " ".join(
             str(trial.number)
