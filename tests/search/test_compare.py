@@ -20,6 +20,7 @@ from search.comparison import work
 from search.comparison.file import Claim, Comparison
 from search.comparison.table import claims_table
 from search.comparison.verdict import Result, verdict
+from trainers.cache import Cache
 from trainers.command import command
 from trainers.errors import UserError
 
@@ -52,9 +53,9 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def test_recipes_are_trained_once_and_the_claim_is_judged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(cache.folder))
     file, out = written(tmp_path), tmp_path / "out"
     options = (str(file), "--workers", "1", "--out", str(out), "--json")
     assert call(monkeypatch, *options) == 0
