@@ -10,6 +10,7 @@ import pytest
 import torch
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from trainers.cache import Cache
 from trainers.data.dataset import Images
@@ -31,6 +32,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 silence_libraries()
 torch.set_num_threads(1)
 _PROCESSES = ("tests/end_to_end/", "tests/faults/", "test_lost_workers")
+_LONG = ("processes", "tests/trainers/test_full.py", "tests/search/test_drive.py", "tests/fuzz/test_exports.py")
+"""Begun first: what begins last is waited for by all."""
 
 
 class _ByFile(LoadScopeScheduling):
@@ -39,6 +42,12 @@ class _ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
         return "processes" if any(part in file for part in _PROCESSES) else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        for file in reversed(_LONG):
+            if file in self.workqueue:
+                self.workqueue.move_to_end(file, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
