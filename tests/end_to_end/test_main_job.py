@@ -192,9 +192,9 @@ def test_more_trials_continue_a_study_on_ray(study: Path, capsys: pytest.Capture
 
 def test_the_same_seed_gives_the_same_trials(study: Path) -> None:
     """Digit for digit, in the process without Ray; latency is a clock's and excepted."""
-    found = []
+    found, less = [], ["budget.images={min: 250, max: 750}"]
     for name in ("twin", "other_twin"):
-        assert run_command(Path("tiny.yaml"), workers=0, trials=2, name=name) == 0
+        assert run_command(Path("tiny.yaml"), workers=0, trials=2, name=name, set_=less) == 0
         found.append([line for line in lines(Path("studies/runs") / name) if line["state"] in ("complete", "stopped")])
     assert len(found[0]) >= 3
     for first, twin in zip(*found, strict=True):
@@ -210,6 +210,7 @@ def test_ray_and_this_process_take_the_same_decisions(study: Path, capsys: pytes
     for workers in (0, 1):
         name = f"workers_{workers}"
         options = ["objectives=[{fid: {extractor: labels, samples: 200}}, size_mb]", "limits={fid: 100_000}"]
+        options += ["budget.images={min: 250, max: 750}"]
         assert run_command(Path("tiny.yaml"), workers=workers, trials=2, name=name, set_=options) == 0
         said = capsys.readouterr().out.splitlines()
         # What stands in brackets is the time left.
