@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     comparison = Comparison.read(options.by_hand)
     results = [json.loads(line) for line in options.results.read_text().splitlines()]
-    console = Console()
+    console = Console(width=140)
     table = Table("seed", "side", "models", "images", "hypervolume", *(f"size / {1 / share:.0f}" for share in SHARES))
     for seed, folder in enumerate(options.studies):
         views = StudyViews.open(folder)
