@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from search.ends import TrialEndError, kind_of
+from search.ends import TrialEndError, kind_of, line_of
 from search.evaluate import TrialPlan, Workshop, check_shared, confirm, train
 from search.watchdog import Watchdog
 from trainers.redaction import without_passwords
@@ -93,7 +93,7 @@ def carried_out(
                 result = next(results, None)
         except (Exception, TrialEndError) as error:
             # Whatever a job does, it ends as one failure with a reason, and the study goes on.
-            result = {"failed": _reason(error), "kind": kind_of(error), "log": _traceback(error)}
+            result = {"failed": line_of(error), "kind": kind_of(error), "log": _traceback(error)}
         if result is None:
             return
         yield {**result, BUSY_SECONDS: round(time.monotonic() - begun, 3)}
@@ -144,12 +144,6 @@ def search_here(study: Study, shop: Workshop, watcher: Watcher) -> None:
         )
         for result in results:
             keep(study, job, result, watcher)
-
-
-def _reason(error: BaseException) -> str:
-    """One line for the study."""
-    text = without_passwords(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
 
 
 def _traceback(error: BaseException) -> str:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
+from trainers.redaction import without_passwords
+
 if TYPE_CHECKING:
     from search.views import TrialView
 
@@ -61,6 +63,16 @@ def kind_of(error: BaseException) -> Kind:
     ('diverged', 'disk_full')
     """
     return next((kind for each in _chain(error) if (kind := _own_kind(each)) is not None), "crash")
+
+
+def line_of(error: BaseException) -> str:
+    """One line for the study, without a password.
+
+    >>> line_of(ValueError("no such thing\\nas this"))
+    'ValueError: no such thing'
+    """
+    text = without_passwords(str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
 
 
 def is_kind(name: object) -> bool:

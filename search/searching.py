@@ -102,12 +102,13 @@ class Searching:
     @contextmanager
     def _tracked(self, study: Study, watcher: Watcher) -> Iterator[Watcher]:
         """The watcher, joined by the space's tracker where it has one."""
+        from search.trackers._guarded import guarded
         from search.trackers._watcher import TrackedWatcher
 
         if self.space.tracker is None:
             yield watcher
             return
-        with self.space.tracker.log(self.folder.name, self.folder) as log:
+        with guarded(self.space.tracker, self.folder, self._say) as log:
             yield TrackedWatcher(watcher, log, study)
 
     def _say(self, text: str) -> None:

@@ -56,5 +56,7 @@ class _Runs:
         self._client.set_terminated(number, "FAILED" if told.state == "failed" else "FINISHED")
 
     def _known(self, told: Told):  # type: ignore[no-untyped-def]  # a class of MLflow
-        """The run of a trial that is measured again."""
-        return next(iter(self._client.search_runs([self._experiment], f"tags.trial = '{told.trial}'")), None)
+        """The run of a trial that is measured again; that of an earlier study of this name had other knobs."""
+        knobs = {path: str(value) for path, value in told.knobs.items()}
+        found = self._client.search_runs([self._experiment], f"tags.trial = '{told.trial}'")
+        return next((run for run in found if run.data.params.items() <= knobs.items()), None)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 
 from search.record import Record
 from search.space import Space, SpaceError
+from search.trackers._guarded import guarded
 from search.trackers._watcher import TrackedWatcher
 from search.trackers.tracker import TRACKERS, Told
 from tests.search.study_folder import write_strip
@@ -63,6 +67,52 @@ def test_a_tracker_hears_of_what_ended_and_of_what_was_measured_again(tmp_path: 
     assert (first.name, first.knobs, first.values) == ("tiny-0003", {"x": 1}, {"fid": 30.0})
     assert first.strip == tmp_path / "tiny" / "trials" / "0003" / "samples.webp"
     assert second.values == {"fid": 30.0, "confirmed/fid": 31.0}
+
+
+class Failing:
+    """Its connection fails when a trial of that number is told; at None, when it is made."""
+
+    def __init__(self, *numbers: int | None) -> None:
+        self.numbers = numbers
+        self.heard: list[int] = []
+
+    @contextmanager
+    def log(self, study: str, folder: Path) -> Iterator[Failing]:
+        if None in self.numbers:
+            raise ConnectionError("the server\nis away")
+        yield self
+        raise OSError("the disk is full")
+
+    def tell(self, told: Told) -> None:
+        self.heard.append(told.trial)
+        if told.trial in self.numbers:
+            raise ValueError(f"trial {told.trial} is refused")
+
+
+def test_a_tracker_that_fails_ends_no_search_and_is_given_up_when_it_stays_away(
+    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TRACKERS, "name_of", lambda tracker: "mine")
+    for numbers, heard, said in (
+        ((None,), [], "ConnectionError: the server"),
+        ((1,), [0, 1, 2, 3, 4, 5], "ValueError: trial 1 is refused"),
+        ((1, 2, 3), [0, 1, 2, 3], "ValueError: trial 1 is refused"),
+        ((), [0, 1, 2, 3, 4, 5], "OSError: the disk is full"),
+    ):
+        lines: list[str] = []
+        tracker: Any = Failing(*numbers)
+        with guarded(tracker, tmp_path / "tiny", lines.append) as log:
+            for trial in range(6):
+                log.tell(replace(told, trial=trial))
+        assert tracker.heard == heard
+        assert len(lines) == 1 and lines[0].startswith("warning: tracker: mine failed") and lines[0].endswith(said)
+
+
+def test_what_fails_in_the_search_itself_is_not_the_trackers(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(OSError, match="study"), guarded(TRACKERS.parse("tensorboard"), tmp_path, lines.append):
+        raise OSError("study")
+    assert not lines
 
 
 def test_tensorboard_files_hold_values_knobs_and_pictures(tmp_path: Path, told: Told) -> None:
@@ -121,12 +171,18 @@ def test_mlflow_gets_a_run_for_each_trial_and_adds_to_it(
             return None
 
         def create_run(self, experiment: str, **options: Any) -> Any:
-            runs.append(SimpleNamespace(info=SimpleNamespace(run_id=f"run{len(runs)}"), options=options))
+            known = {"info": SimpleNamespace(run_id=f"run{len(runs)}"), "data": SimpleNamespace(params={})}
+            runs.append(SimpleNamespace(**known, options=options))
             return runs[-1]
 
         def search_runs(self, experiments: list[str], wanted: str) -> list[Any]:
             assert experiments == ["5"] and wanted == "tags.trial = '7'"
             return runs
+
+        def log_param(self, run: str, name: str, value: object) -> None:
+            kept = next(each for each in runs if each.info.run_id == run).data.params
+            assert kept.setdefault(name, str(value)) == str(value), "MLflow changes no parameter"
+            calls.append(("log_param", (run, name, value)))
 
         def create_experiment(self, name: str) -> str:
             assert name == "tiny"
@@ -142,7 +198,10 @@ def test_mlflow_gets_a_run_for_each_trial_and_adds_to_it(
     with TRACKERS.parse({"mlflow": {"uri": "sqlite:///x"}}).log("tiny", tmp_path) as log:
         log.tell(told)
         log.tell(told)
-    assert calls[0] == ("client", ("sqlite:///x",)) and len(runs) == 1 and runs[0].options["run_name"] == "tiny-0007"
+        assert len(runs) == 1
+        # An earlier study of this name tried something else in its place.
+        log.tell(replace(told, knobs={"prune.rule": "flexible"}))
+    assert calls[0] == ("client", ("sqlite:///x",)) and len(runs) == 2 and runs[0].options["run_name"] == "tiny-0007"
     assert ("log_param", ("run0", "prune.rule", "paper")) in calls and ("log_metric", ("run0", "fid", 30.0)) in calls
     assert ("log_artifact", ("run0", str(told.strip))) in calls and ("set_terminated", ("run0", "FINISHED")) in calls
 
