@@ -109,7 +109,10 @@ class Searching:
             yield watcher
             return
         with guarded(self.space.tracker, self.folder, self._say) as log:
-            yield TrackedWatcher(watcher, log, study)
+            tracked = TrackedWatcher(watcher, log, study)
+            yield tracked
+            if study.is_finished():
+                tracked.finished()
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TrackedWatcher:
-    """Tells ``watcher`` everything, and ``log`` of each trial that ended or was measured again."""
+    """Tells ``watcher`` everything, and ``log`` of each trial that ended, was measured again or stopped for good."""
 
     def __init__(self, watcher: Watcher, log: Log, study: Study) -> None:
         self._watcher = watcher
@@ -38,6 +38,12 @@ class TrackedWatcher:
     def confirmed(self, record: Record) -> None:
         self._watcher.confirmed(record)
         self._log.tell(self._told(record))
+
+    def finished(self) -> None:
+        """The study is: what was stopped early has ended, too."""
+        for record in self._study.records():
+            if record.state == "stopped":
+                self._log.tell(self._told(record))
 
     def _told(self, record: Record) -> Told:
         strip = self._study.folder / record.path / "samples.webp"

@@ -42,7 +42,7 @@ class Log(Protocol):
     """An open connection to a tracker."""
 
     def tell(self, told: Told) -> None:
-        """Log a trial that ended, or was measured again."""
+        """Log a trial that ended, or was measured again; one that was stopped early when the study is finished."""
 
 
 @dataclass(frozen=True, kw_only=True)

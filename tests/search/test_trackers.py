@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
 from search.record import Record
+from search.searching import Searching
 from search.space import Space, SpaceError
 from search.trackers._guarded import guarded
 from search.trackers._watcher import TrackedWatcher
@@ -67,6 +69,27 @@ def test_a_tracker_hears_of_what_ended_and_of_what_was_measured_again(tmp_path: 
     assert (first.name, first.knobs, first.values) == ("tiny-0003", {"x": 1}, {"fid": 30.0})
     assert first.strip == tmp_path / "tiny" / "trials" / "0003" / "samples.webp"
     assert second.values == {"fid": 30.0, "confirmed/fid": 31.0}
+
+
+@pytest.mark.parametrize(("is_finished", "expected"), [(True, ["tiny-0002"]), (False, [])])
+def test_a_tracker_hears_of_stopped_trials_when_none_may_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_finished: bool, expected: list[str]
+) -> None:
+    heard: list[Told] = []
+
+    @contextmanager
+    def log(study: str, folder: Path) -> Iterator[Any]:
+        yield SimpleNamespace(tell=heard.append)
+
+    monkeypatch.setattr(TRACKERS, "name_of", lambda tracker: "mine")
+    monkeypatch.setattr("search.drive.search_here", lambda study, shop, watcher: None)
+    space: Any = SimpleNamespace(tracker=SimpleNamespace(log=log))
+    states = ("complete", "failed", "stopped", "rejected")
+    records = [Record(number=number, state=state) for number, state in enumerate(states)]  # type: ignore[arg-type]
+    study: Any = SimpleNamespace(folder=tmp_path / "tiny", is_finished=lambda: is_finished, records=lambda: records)
+    console, shop, view = Console(), cast("Any", None), cast("Any", nullcontext())
+    Searching(space=space, folder=study.folder, console=console, workers=0, address=None).run(study, shop, view)
+    assert [told.name for told in heard] == expected
 
 
 class Failing:
