@@ -48,6 +48,11 @@ class FeatureObjective(Objective):
         extractor = _features.extractor_for(self.extractor, images, cache)
         self.reference(extractor, images, cache, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
+    def measured_by(self, images: Images, cache: Cache) -> str:
+        from objectives import _features
+
+        return _features.judge(_features.extractor_for(self.extractor, images, cache), images)
+
     def with_noise(self, seed: int) -> Self:
         return replace(self, seed=seed)
 

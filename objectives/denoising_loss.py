@@ -46,6 +46,9 @@ class DenoisingLoss(Objective):
     def prepare(self, images: Images, cache: Cache) -> None:
         _check_test_images(images)
 
+    def measured_by(self, images: Images, cache: Cache) -> str:
+        return f"{images.name}-test-{images.hash[:8]}"
+
     def with_noise(self, seed: int) -> DenoisingLoss:
         return replace(self, seed=seed)
 
@@ -68,7 +71,7 @@ class DenoisingLoss(Objective):
             value=value,
             stderr=float(error_N.std()) / len(error_N) ** 0.5,
             samples=len(error_N),
-            by=f"{run.images.name}-test-{run.images.hash[:8]}",
+            by=self.measured_by(run.images, run.cache),
         )
 
     def _errors(

@@ -53,6 +53,10 @@ class Objective(ABC):
             UserError: when this objective cannot be measured on these images.
         """
 
+    def measured_by(self, images: Images, cache: Cache) -> str | None:
+        """What ``Measurement.by`` will be on these images; None where only a measurement tells."""
+        return None
+
     def with_noise(self, seed: int) -> Objective:
         """The same objective with other noise, where it draws any: measured so again, the values are independent."""
         return self

@@ -13,6 +13,7 @@ from search.analysis.finding import Finding, Panel, Picture
 from search.report.axes import axis, title_of
 from search.report.number import number, with_error
 from search.validation.order import Figure, Order, order
+from search.validation.work import check_measured_by
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ class Point:
     strips: dict[str, bytes]
 
     @property
-    def ratio(self) -> float:
-        """Of the value reached to that of the trial."""
-        return self.full.value / self.short.value
+    def ratio(self) -> float | None:
+        """Of the value reached to that of the trial; None where one has no size, as a KID at or below 0."""
+        return self.full.value / self.short.value if self.short.value > 0 and self.full.value >= 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +100,13 @@ class Validation(Finding):
 
     def answer(self) -> str:
         found, name = self.order, title_of(self.learned)
-        ratios = [point.ratio for point in self.points]
-        span = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        came = f"{name} comes to {statistics.median(ratios):.2f} times the trial's ({span})."
+        ratios = [point.ratio for point in self.points if point.ratio is not None]
+        came = ""
+        if ratios:
+            span = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            came = f" {name} comes to {statistics.median(ratios):.2f} times the trial's ({span})."
         if found.kendall is None or found.chance is None:
-            return f"All values are equal on one side, so there is no order to compare. {came}"
+            return f"All values are equal on one side, so there is no order to compare.{came}"
         if found.chance < 0.05:
             verdict = "The order of the trials survives full training"
         elif found.kendall > 0:
@@ -113,7 +116,7 @@ class Validation(Finding):
         return (
             f"{verdict}: Kendall's tau {found.kendall:.2f}{_interval(found.low, found.high)}, Spearman's rho "
             f"{found.spearman.spearman or 0:.2f}{_interval(found.spearman.low, found.spearman.high)}; chance does as "
-            f"well {_times(found.chance)}. {came}"
+            f"well {_times(found.chance)}.{came}"
         )
 
     def headings(self) -> list[str]:
@@ -129,7 +132,7 @@ class Validation(Finding):
                 str(point.trial),
                 with_error(point.short.value, point.short.stderr),
                 with_error(point.full.value, point.full.stderr),
-                f"{point.ratio:.2f}",
+                "-" if point.ratio is None else f"{point.ratio:.2f}",
                 str(place),
                 str(in_full.index(point) + 1),
                 *[
@@ -218,12 +221,7 @@ def _point(views: StudyViews, reached: Reached) -> Point:
 
 def _read_point(views: StudyViews, reached: Reached) -> Point:
     trial, measured, name = reached.trial, reached.record["measurements"], views.learned.name
-    then, now = trial.by.get(name) or "", measured[name]["by"]
-    if then != now:
-        raise UserError(
-            f"trial {trial.number}: {name} was measured by {then!r} in the study and by {now!r} in full training; such "
-            "figures cannot be compared. Name the extractor in the space and run the study again."
-        )
+    check_measured_by(trial, name, measured[name]["by"])
     costs = {cost.name: trial.value(cost.name) for cost in views.costs}
     exact = [cost for cost in costs if not measured[cost]["stderr"]]
     return Point(

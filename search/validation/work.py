@@ -58,6 +58,20 @@ def chosen(views: StudyViews, points: int) -> list[TrialView]:
     return [trials[ordered[place].trial] for place in sorted(places)]
 
 
+def check_measured_by(trial: TrialView, objective: str, now: str) -> None:
+    """The trial was measured by what measures now.
+
+    Raises:
+        UserError: when it was not.
+    """
+    then = trial.by.get(objective) or ""
+    if then != now:
+        raise UserError(
+            f"trial {trial.number}: {objective} was measured by {then!r} in the study and by {now!r} in full training; "
+            "such figures cannot be compared. Name the extractor in the space and run the study again."
+        )
+
+
 @dataclass
 class Workers:
     """Processes that train one point each, so many at a time.
@@ -83,7 +97,7 @@ class Workers:
         """Each point as soon as it is trained; those of an earlier run at once.
 
         Raises:
-            UserError: when one cannot be exported or trained.
+            UserError: when one cannot be exported or trained, or compared with its trial after that.
         """
         for trial in trials:
             self._export(trial)
@@ -94,6 +108,8 @@ class Workers:
                 waiting.append(trial)
             else:
                 yield reached
+        if waiting:
+            self._check_measured_by(waiting)
         slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(self.count):
             slots.put(slot)
@@ -113,6 +129,20 @@ class Workers:
             # Left by an export that was cut short.
             shutil.rmtree(folder, ignore_errors=True)
             export(self.views, trial, folder)
+
+    def _check_measured_by(self, trials: Sequence[TrialView]) -> None:
+        """Before hours of training: their figures could not be compared with the trials'."""
+        from search.preparation import load_images, planned_teacher
+        from search.space import Space
+        from trainers.cache import Cache
+
+        space, name = Space.read(self.views.space_file), self.views.learned.name
+        if name not in space.named_objectives:
+            return
+        now = space.named_objectives[name].measured_by(load_images(space, planned_teacher(space)), Cache.default())
+        for trial in trials:
+            if now is not None:
+                check_measured_by(trial, name, now)
 
     def _kept(self, trial: TrialView) -> Reached | None:
         path = self._out(trial) / "measurements.json"

@@ -87,7 +87,8 @@ def test_same_noise_gives_the_same_value_and_other_noise_another(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_value_says_by_which_weights(kind: type[FeatureObjective], tiny: DiffusionModel, run: Run) -> None:
-    assert re.fullmatch(r"digits-cnn-64d-[0-9a-f]{8}", kind(samples=16).measure(tiny, run).by)
+    by = kind(samples=16).measure(tiny, run).by
+    assert re.fullmatch(r"digits-cnn-64d-[0-9a-f]{8}", by) and kind().measured_by(run.images, run.cache) == by
 
 
 @pytest.fixture

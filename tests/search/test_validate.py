@@ -9,10 +9,12 @@ from statistics import fmean
 
 import pytest
 
+from objectives.fid import Fid
+from search import preparation
 from search.validate import main
 from search.validation.finding import Validation
 from search.validation.order import Figure, order
-from search.validation.work import Reached, chosen
+from search.validation.work import Reached, Workers, chosen
 from search.views import StudyViews
 from tests.search.study_folder import EXTRACTOR, study_folder
 from trainers.errors import UserError
@@ -110,6 +112,34 @@ def test_a_cost_that_changed_is_marked(views: StudyViews) -> None:
 def test_figures_of_other_extractors_are_not_compared(views: StudyViews) -> None:
     with pytest.raises(UserError, match=f"measured by '{EXTRACTOR}' in the study and by 'inception' in full"):
         Validation.of(views, reached(views, [5, 6], by="inception"), images=100_000)
+
+
+def test_what_could_not_be_compared_is_refused_before_it_is_trained(
+    views: StudyViews, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(self: Workers, trial: object, slots: object) -> None:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr(Workers, "_export", lambda self, trial: None)
+    monkeypatch.setattr(Workers, "_train", trained)
+    monkeypatch.setattr(preparation, "planned_teacher", lambda space: None)
+    monkeypatch.setattr(preparation, "load_images", lambda space, teacher: None)
+    monkeypatch.setattr(Fid, "measured_by", lambda self, images, cache: "inception")
+    monkeypatch.setattr(StudyViews, "space_file", repository / "spaces" / "pruning_ratios.yaml")
+    elsewhere = replace(views, folder=tmp_path)
+    crew = Workers(views=elsewhere, images=9, count=1, cpu=1, devices=0, on_line=lambda number, line: None)
+    with pytest.raises(UserError, match=f"measured by '{EXTRACTOR}' in the study and by 'inception' in full"):
+        list(crew.train(chosen(views, 2)))
+
+
+@pytest.mark.parametrize("values", [(0.0, -0.001), (0.0, 0.002)])
+def test_a_value_that_may_be_zero_has_no_ratio(views: StudyViews, values: tuple[float, float]) -> None:
+    found = Validation.of(views, reached(views, [5, 6]), images=100_000)
+    short = [replace(point, short=Figure(value=value)) for point, value in zip(found.points, values, strict=True)]
+    found = replace(found, points=tuple(short))
+    assert [row[3] for row in found.rows()] == ["-", "3000.00" if values[1] > 0 else "-"]
+    assert ("times the trial's" in found.answer()) == (values[1] > 0)
+    assert found.as_json()["points"][0]["ratio"] is None
 
 
 @pytest.mark.parametrize("measured", [{}, {"fid": 3}, {"fid": {"value": 3.0}}, []])
