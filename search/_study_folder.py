@@ -19,7 +19,7 @@ def damaged(folder: Path, where: str, fault: str) -> str:
     """What is said of a view file that cannot be used."""
     return (
         f"{folder / where} cannot be used: {fault}. It must be whole JSON as the study wrote it.\n"
-        f"It is only a view of study.db: `{_again(folder)}` writes it again."
+        f"It is only a view of study.db: `{command_again(folder)}` writes it again."
     )
 
 
@@ -27,7 +27,7 @@ def leads_out(folder: Path, path: str) -> str:
     """What is said of a trial whose files would lie outside the study."""
     return (
         f"{folder}: the path {path!r} of a trial leads out of the study folder; only paths inside it are followed.\n"
-        f"`{_again(folder)}` writes the view files again."
+        f"`{command_again(folder)}` writes the view files again."
     )
 
 
@@ -46,8 +46,8 @@ def no_study(folder: Path) -> str:
     return f"{folder} {what} A study is a folder with {FRONT_FILE} and {TRIALS_FILE}. {advice}"
 
 
-def _again(folder: Path) -> str:
-    # The study may have another name than its space.
+def command_again(folder: Path) -> str:
+    """The command that goes on with a study; it may have another name than its space."""
     return shlex.join(["python", "-m", "search.run", str(folder / "space.yaml"), "--name", folder.resolve().name])
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from search._study_folder import command_again
 from search.samplers._one_thread import on_one_thread
 from trainers.command import command
 from trainers.errors import UserError
@@ -283,7 +284,7 @@ def _check_trials(views: StudyViews) -> None:
         ended = f"{len(views.trials)} ended otherwise" if views.trials else "none has ended"
         raise UserError(
             f"{views.folder}: no trial is complete yet ({ended}), and only complete trials can be chosen.\n"
-            f"Continue the study with `python -m search.run {views.folder / 'space.yaml'}`."
+            f"Continue the study with `{command_again(views.folder)}`."
         )
     if not views.comparable:
         devices = ", ".join(sorted({each.device for each in views.front.elsewhere}))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search._study_folder import command_again
 from search.report.candidate import short
 from search.report.number import number
 from search.report.table import roles_table
@@ -98,9 +99,7 @@ def _proposed(views: StudyViews, answer: Answer, written: Path | None) -> Iterab
         than = f"trial {answer.best.number}" if answer.best else "the bound"
         yield f"It is better than {than} with a probability of {100 * proposal.chance:.0f} %, says the study's model."
     file = written or Path("candidate.yaml")
-    # A study keeps its folder's name, whatever its space is called.
-    where = f"{shlex.quote(str(views.folder / 'space.yaml'))} --name {shlex.quote(views.folder.resolve().name)}"
-    run = f"python -m search.run {where} --try {shlex.quote(str(file))}"
+    run = f"{command_again(views.folder)} --try {shlex.quote(str(file))}"
     if not views.can_go_on:
         yield f"The study cannot go on from {views.folder}, a copy; where it can, --write-candidate and --try do."
     elif written:

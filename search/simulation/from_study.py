@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search._study_folder import command_again
 from search.samplers._one_thread import on_one_thread
 from search.simulation.fit import Fit, Seen
 from search.simulation.known_costs import CostSketch, KnownCosts
@@ -108,7 +109,7 @@ def _check(views: StudyViews) -> None:
     if len(views.complete) < FEWEST:
         raise UserError(
             f"{views.folder}: {len(views.complete)} trials are complete, and a model of the study needs at least "
-            f"{FEWEST}. Continue the study with `python -m search.run {views.folder / 'space.yaml'}`."
+            f"{FEWEST}. Continue the study with `{command_again(views.folder)}`."
         )
     if sum(bool(trial.seconds) for trial in views.complete) < FEWEST:
         raise UserError(

@@ -293,9 +293,11 @@ def test_bad_bounds_are_one_message(folder, bound, message):
 
 
 def test_no_complete_trial_is_a_message(tmp_path):
-    views = StudyViews.open(write_views(tmp_path / "study", [trial(0, state="failed", reason="loss is nan")]))
-    with pytest.raises(UserError, match="no trial is complete yet"):
-        best(views, {})
+    folder = write_views(tmp_path / "my study", [trial(0, state="failed", reason="loss is nan")])
+    with pytest.raises(UserError, match="no trial is complete yet") as raised:
+        best(StudyViews.open(folder), {})
+    # The study may be called otherwise than its space.
+    assert f"`python -m search.run '{folder}/space.yaml' --name 'my study'`" in str(raised.value)
 
 
 def test_values_of_two_extractors_are_never_compared(tmp_path):

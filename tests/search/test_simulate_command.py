@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -349,8 +350,10 @@ def test_bad_input_is_refused(kept: Kept, options: dict[str, Any], expected: str
 
 
 def test_a_study_that_says_too_little_is_refused(kept: Kept) -> None:
-    with pytest.raises(UserError, match="7 trials are complete, and a model of the study needs at least 8"):
-        main(kept(7).folder)
+    folder = kept(7).folder
+    with pytest.raises(UserError, match="7 trials are complete, and a model of the study needs at least 8") as raised:
+        main(folder)
+    assert shlex.join(["search.run", f"{folder}/space.yaml", "--name", folder.name]) in str(raised.value)
     views = kept(8)
     write_front(views.folder)
     with pytest.raises(UserError, match="no objective has a limit"):
