@@ -47,6 +47,8 @@ def asked_ratios(
 ) -> dict[str, float]:
     """Group name -> ratio. A group's own name goes before a pattern, longer patterns before shorter ones, then blocks.
 
+    Last of all goes ``*``, which names whatever nothing else does.
+
     Raises:
         UserError: when a key names nothing, or two keys of one rank disagree about a group.
     """
@@ -97,13 +99,16 @@ def _nearest_keys(
 
 
 def _rank(key: str, name: str, blocks: Collection[str]) -> int:
-    """How closely a key names a group: by its block 1, by a pattern its letters, by its name most, and 0 not at all."""
+    """How closely a key names a group: by ``*`` 1, by its block 2, by a pattern its letters, by its name most, or 0."""
     if key in blocks:
-        return 1
+        return 2
     if key == name:
         return 2 + len(key)
     is_pattern = any(sign in key for sign in _WILDCARDS)
-    return 2 + sum(letter not in _WILDCARDS for letter in key) if is_pattern and fnmatchcase(name, key) else 0
+    if not is_pattern or not fnmatchcase(name, key):
+        return 0
+    letters = sum(letter not in _WILDCARDS for letter in key)
+    return 2 + letters if letters else 1
 
 
 def _unknown(key: str, spec: ArchSpec, groups: Sequence[CoupledGroup]) -> str:

@@ -79,6 +79,13 @@ def test_the_closest_name_counts(wide: ArchSpec) -> None:
     assert after["mid_block.attentions.0.to_q"] == 16
 
 
+def test_a_star_is_for_what_no_block_names(wide: ArchSpec) -> None:
+    before, after = widths(wide), planned(wide, ratio={"*": 0.25, "mid": 0.5, "*.to_q": 0.0})
+    assert after["mid_block.resnets.0.conv1"] == before["mid_block.resnets.0.conv1"] // 2
+    assert after["mid_block.attentions.0.to_q"] == before["mid_block.attentions.0.to_q"]
+    assert after["conv_in"] == before["conv_in"] * 3 // 4
+
+
 def test_two_names_of_one_rank_must_agree(wide: ArchSpec) -> None:
     with pytest.raises(UserError, match=r"'down_0' and 'D0' both name down_blocks.0.resnets.0.conv1"):
         planned(wide, ratio={"down_0": 0.5, "D0": 0.25})
