@@ -39,6 +39,8 @@ def document(
             element("main", *body, Html(f"<script>{_plotly()}</script><script>{SCRIPT}</script>") if runs else None),
         ),
         lang="en",
+        # Without a script nothing is drawn first, and nobody would say later that all rows may be shown.
+        data_opened=None if runs else "true",
     )
 
 

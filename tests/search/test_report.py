@@ -314,6 +314,14 @@ def test_page_without_a_front_says_so(tmp_path, records, message):
     assert message in Elements(page(views)).text
 
 
+def test_a_page_that_draws_nothing_shows_all_its_rows_at_once(tmp_path, elements):
+    records = [trial(number, state="failed", values={}, stderr={}, reason="out of memory") for number in range(40)]
+    # The sheet hides rows from the 25th on until the script says that the figures are drawn.
+    found = Elements(page(StudyViews.open(write_views(tmp_path / "study", records))))
+    assert found.named("html")[0].get("data-opened") == "true"
+    assert "data-opened" not in elements.named("html")[0]
+
+
 def test_a_study_of_one_objective_is_drawn_against_trials(tmp_path):
     objectives = [{"name": "fid", "title": "FID", "learned": True}]
     views = StudyViews.open(write_views(tmp_path / "study", [trial(0), trial(1, fid=29)], objectives=objectives))
