@@ -5,7 +5,7 @@ Trials come in the order of that rule, so the best that fits is the first that f
 
 BUDGET = """
   const budget = document.getElementById("budget");
-  let bounds = {};
+  let bounds = {}, unread = [];
 
   const signed = (column, value) => (study.objectives[column].goal === "max" ? -value : value);
   const valueOf = (trial, column) => signed(column, study.values[rowOf.get(trial)][column]);
@@ -79,7 +79,7 @@ BUDGET = """
     const { best, runnerUp, miss, tied } = found;
     const told = { best: best ?? null, runner_up: runnerUp ?? null, nearest_miss: miss ?? null, tied };
     const title = study.objectives[0].title;
-    const parts = [];
+    const parts = unread.map(([name, text]) => make("p", "", name + ": " + text + " is not a number, so no limit."));
     if (best === undefined) parts.push(make("p", "", "No trial fits this budget."));
     else parts.push(option("Best", best, ...(tied.length ? ["tied with " + listed(tied) + ": " + title +
       " within 2 combined standard errors"] : []), ...(found.isSecond ? ["measured once, during the search, so its " +
@@ -98,17 +98,23 @@ BUDGET = """
       const [slider, typed] = field.querySelectorAll("input");
       return { slider, typed, column, stops: JSON.parse(slider.dataset.stops) };
     });
-    const given = (typed) => {
-      const text = typed.value.trim().replace(",", ".");
-      const bound = text === "" ? NaN : Number(text);
+    // As the page writes it: with its unit, and commas between thousands; any other comma is a decimal one.
+    const given = (typed, column) => {
+      const text = typed.value.trim(), unit = study.objectives[column].unit;
+      const isWithUnit = unit && text.toLowerCase().endsWith(unit.toLowerCase());
+      const digits = isWithUnit ? text.slice(0, -unit.length).trim() : text;
+      const isInThousands = /^-?[1-9]\\d{0,2}(,\\d{3})+(\\.\\d*)?$/.test(digits);
+      const bound = digits === "" ? NaN : Number(isInThousands ? digits.replaceAll(",", "") : digits.replace(",", "."));
       typed.ariaInvalid = String(text !== "" && !Number.isFinite(bound));
       return bound;
     };
     const ask = () => {
       bounds = {};
+      unread = [];
       for (const { slider, typed, column } of fields) {
-        const bound = given(typed);
+        const bound = given(typed, column);
         if (Number.isFinite(bound)) bounds[column] = bound;
+        else if (typed.ariaInvalid === "true") unread.push([study.objectives[column].title, typed.value.trim()]);
         slider.setAttribute("aria-valuetext",
           Number.isFinite(bound) ? withUnit(String(bound), study.objectives[column]) : "no limit");
       }
@@ -118,7 +124,7 @@ BUDGET = """
     for (const { slider, typed, column, stops } of fields) {
       slider.addEventListener("input", () => { typed.value = stops[slider.value] ?? ""; ask(); });
       typed.addEventListener("input", () => {
-        const bound = given(typed);
+        const bound = given(typed, column);
         const place = stops.findIndex((stop) => signed(column, Number(stop)) >= signed(column, bound));
         slider.value = place < 0 ? stops.length : place;
         ask();

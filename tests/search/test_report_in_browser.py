@@ -162,6 +162,14 @@ def test_every_trial_is_reached_by_keys_and_a_typed_bound_that_is_no_number_is_m
       typed.value = "small";
       typed.dispatchEvent(new Event("input"));
       report("invalid", typed.ariaInvalid + " " + document.querySelector("#answer .command").textContent);
+      report("told", document.querySelector("#answer p").textContent);
+      const read = [];
+      for (const text of ["0.3 MB", "25mb", "18,246,307", "1,234.5 MB", "0,300", "-0,5", "MB", "1,23,4"]) {
+        typed.value = text;
+        typed.dispatchEvent(new Event("input"));
+        read.push(document.querySelector("#answer .command").textContent.split("size_mb=")[1] ?? "none");
+      }
+      report("read", read.join(" "));
     """
     trials = len(confirmed.complete) + len(confirmed.stopped)
     body, console = drive(page(confirmed), script.replace("TRIALS", str(trials)), tmp_path)
@@ -174,6 +182,8 @@ def test_every_trial_is_reached_by_keys_and_a_typed_bound_that_is_no_number_is_m
         ),
         f"true python -m search.best {confirmed.folder}",
     )
+    assert body["data-told"] == "Size: small is not a number, so no limit."
+    assert body["data-read"] == "0.3 25 18246307 1234.5 0.3 -0.5 none none"
 
 
 def test_front_can_be_walked_along_as_pictures(confirmed, tmp_path):
