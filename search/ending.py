@@ -41,7 +41,7 @@ def show_end(console: Console, study: Study, tally: Tally | None) -> None:
     if tally is not None:
         say(_overhead(tally))
     say(f"report: {page}")
-    say(_next_commands(views))
+    say(next_commands(views))
 
 
 def rounded_up(value: float) -> str:
@@ -56,14 +56,16 @@ def rounded_up(value: float) -> str:
     return f"{round(math.ceil(value / unit - 1e-9) * unit, 12):g}"
 
 
-def _next_commands(views: StudyViews) -> str:
+def next_commands(views: StudyViews) -> str:
+    """The commands that a user runs next: how to ask for a budget, and how to take the knee."""
+    from search.report.table import size_of
+
     knee = next((point for point in views.front.points if point.trial == views.front.knee), None)
-    costs = [cost.name for cost in views.costs if cost.goal == "min"]
-    if knee is None or not costs:
+    size = size_of(views.costs)
+    if knee is None or size is None:
         return f"next:\n  python -m search.explore {views.folder}"
-    cost = costs[0]
     return (
-        f"next:\n  python -m search.best {views.folder} --max {cost}={rounded_up(knee.values[cost])}\n"
+        f"next:\n  python -m search.best {views.folder} --max {size.name}={rounded_up(knee.values[size.name])}\n"
         f"  python -m search.export {views.folder} --knee --out my-student"
     )
 

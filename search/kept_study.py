@@ -91,7 +91,10 @@ class KeptStudy:
         )
 
     def front(self) -> pandas.DataFrame:
-        """The same for the points of the front, the largest first; ``knee`` is True for the one at its knee."""
+        """The same for the points of the front, the largest first; ``knee`` is True for the one at its knee.
+
+        The best comes first where no cost is to be small.
+        """
         from search.report.table import largest_first
 
         trials = {trial.number: trial for trial in self.views.trials}
@@ -101,17 +104,17 @@ class KeptStudy:
         return frame
 
     def figure(self, cost: str | None = None) -> Figure:
-        """The learned objective against ``cost``, or against the first one: the front, the other trials, the teacher.
+        """The learned objective against ``cost``, or against the size: the front, the other trials, the teacher.
 
         Raises:
             UserError: when the study has no such cost.
         """
         from plotly.graph_objects import Figure
 
-        from search.report.figure import figures
+        from search.report.figure import drawn_costs, figures
         from trainers.registry import suggestion
 
-        names = [each.name for each in self.views.costs]
+        names = [each.name for each in drawn_costs(self.views)]
         if cost is not None and cost not in names:
             raise UserError(f"{cost!r} is not a cost of {self.views.folder}. {suggestion(cost, names)}")
         figure = Figure(figures(self.views)[names.index(cost) if cost is not None else 0])

@@ -15,7 +15,7 @@ from search.report.axes import title_of
 from search.report.candidate import answer, named
 from search.report.markup import Html, element
 from search.report.number import number, with_error
-from search.report.table import largest_first
+from search.report.table import largest_first, size_of
 from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
 STANDINGS = ("on the front", "dominated", "measured once", "stopped early", "timed on another device")
@@ -27,7 +27,7 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
     Rows are trials in the order of their numbers, columns objectives with the learned one first. Answers that occur
     often are kept once. Pictures of the front are left out: they are in its table.
     """
-    objectives = [views.learned, *views.costs]
+    objectives, size = [views.learned, *views.costs], size_of(views.costs)
     points = {point.trial: point for point in views.front.points}
     eligible = {trial.number for trial in views.eligible}
     strangers = {each.trial for each in views.front.elsewhere}
@@ -69,6 +69,7 @@ def trial_table(views: StudyViews, pictures: Mapping[str, str]) -> dict[str, Any
         "gone": [trial.number for trial in views.complete if not views.has_model(trial)],
         "noModel": NO_MODEL,
         "front": [point.trial for point in largest_first(views)],
+        "size": [item.name for item in objectives].index(size.name) if size else None,
         "knee": views.front.knee,
         # What a budget is asked of, each best first: who may be on the front, then all that can be compared.
         "orders": [_order(views, group) for group in _groups(views)],

@@ -19,6 +19,7 @@ from search.report.number import number
 from search.report.palette import LIGHT
 from search.report.plot import layout, line, ring, thinned
 from search.report.references import references_of
+from search.report.table import size_of
 from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
 Figure = dict[str, Any]
@@ -46,7 +47,13 @@ def figures(views: StudyViews) -> list[Figure]:
 
 def bare_figures(views: StudyViews) -> list[Figure]:
     """The same without hover texts: the page's script makes them when it draws."""
-    return [_figure(views, cost) for cost in views.costs or [ObjectiveView(name="", title="Trial")]]
+    return [_figure(views, cost) for cost in drawn_costs(views) or [ObjectiveView(name="", title="Trial")]]
+
+
+def drawn_costs(views: StudyViews) -> list[ObjectiveView]:
+    """The costs in the order of their figures, of which the first is the widest: size before all."""
+    size = size_of(views.costs)
+    return sorted(views.costs, key=lambda cost: cost != size)
 
 
 def _figure(views: StudyViews, cost: ObjectiveView) -> Figure:

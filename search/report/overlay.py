@@ -18,7 +18,7 @@ from search.report.markup import Html, element, joined, json_element
 from search.report.number import with_error
 from search.report.palette import DARK, LIGHT
 from search.report.plot import layout, line, ring
-from search.report.table import largest_first
+from search.report.table import largest_first, order_in_words, sort_value
 from search.report.tabular import row, table
 from search.views import ObjectiveView, PointView, StudyViews
 from trainers.atomic import write_atomically
@@ -74,7 +74,7 @@ def overlay(studies: Sequence[StudyViews]) -> str:
             ),
         ),
         element("h2", "Both fronts" if len(studies) == 2 else "All fronts"),
-        element("p", "From the largest model to the smallest, whichever study it is of.", class_="quiet"),
+        element("p", f"{order_in_words(costs).capitalize()}, whichever study it is of.", class_="quiet"),
         _table(studies, names, [learned, *costs]),
         json_element("figures", {"figures": figures, "chosen": None}),
         title=title,
@@ -147,12 +147,12 @@ def _legend(studies: Sequence[StudyViews], names: Sequence[str]) -> Html:
 
 
 def _table(studies: Sequence[StudyViews], names: Sequence[str], objectives: Sequence[ObjectiveView]) -> Html:
+    learned, *costs = objectives
     headings = ["Model", "Pictures", *map(with_unit, objectives), "Candidate"]
     part = 1 / len(studies)
     pictures = [embedded_strips(views, [point.path for point in largest_first(views)], part=part) for views in studies]
-    by = objectives[1].name
     rows = []
-    for key, place, point in sorted(_keyed(studies), key=lambda item: -item[2].values[by]):
+    for key, place, point in sorted(_keyed(studies), key=lambda item: sort_value(item[2], learned, costs)):
         who = f"trial {point.trial} of {names[place]}"
         mark = element("span", _symbol(place)[1], class_=_role(place), aria_hidden="true")
         cells = [

@@ -32,7 +32,7 @@ from search.report.sections import (
     warnings,
 )
 from search.report.spent import time_spent
-from search.report.table import largest_first
+from search.report.table import largest_first, order_in_words
 from search.samplers._one_thread import on_one_thread
 from search.views import StudyViews
 from trainers.atomic import write_atomically
@@ -144,7 +144,7 @@ def _front(views: StudyViews, pictures: dict[str, str], fronts: Sequence[Figure]
         return joined(nothing_yet(views), element("section", charts, side, class_="explore"))
     return joined(
         element("section", charts, side, class_="explore"),
-        element("h2", "The front, from the largest model to the smallest"),
+        element("h2", f"The front, {order_in_words(views.costs)}"),
         element("p", reason) if (reason := knee_reason(views)) else None,
         curse(views),
         element("div", id="film", class_="film", role="group", aria_label="The front as pictures")

@@ -59,14 +59,16 @@ TRIALS = """
     return make("figure", "", make("figcaption", "", caption), image);
   };
 
-  // The points of the front beside a trial, by the first cost: the next larger and the next smaller.
+  // The points of the front beside a trial: the next larger and the next smaller, or the next better and worse.
   const neighbours = (trial) => {
     const at = study.front.indexOf(trial);
     if (at >= 0) return [study.front[at - 1], study.front[at + 1]];
-    const column = Math.min(1, study.objectives.length - 1);
-    const size = (other) => study.values[rowOf.get(other)]?.[column] ?? -Infinity;
-    const larger = study.front.filter((other) => size(other) > size(trial));
-    return [larger.at(-1), study.front[larger.length]];
+    const place = (other) => {
+      const value = study.values[rowOf.get(other)]?.[study.size ?? 0] ?? null;
+      return value === null ? Infinity : study.size === null ? signed(0, value) : -value;
+    };
+    const before = study.front.filter((other) => place(other) < place(trial));
+    return [before.at(-1), study.front[before.length]];
   };
 
   const drawn = (trial) => {
@@ -76,13 +78,14 @@ TRIALS = """
       const [name, value] = valuesOf(rowOf.get(other))[0];
       return strip(what + ": trial " + other + ", " + name + " " + value, pictureOf(other), "trial " + other);
     };
-    const [larger, smaller] = neighbours(trial);
+    const [before, after] = neighbours(trial);
+    const [larger, smaller] = study.size === null ? ["better", "worse"] : ["larger", "smaller"];
     return make("div", "drawn",
       strip("This one, trial " + trial, pictureOf(trial), "trial " + trial) ??
         make("p", "quiet", pictureOf(trial) === "" ? "Left out, as the page is full: samples.webp in its folder."
           : "No pictures kept."),
-      beside(larger, "Next larger on the front"),
-      beside(smaller, "Next smaller on the front"),
+      beside(before, "Next " + larger + " on the front"),
+      beside(after, "Next " + smaller + " on the front"),
       strip("Teacher, same noise", teacher?.src, "the teacher"));
   };
 

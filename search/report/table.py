@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from search.report.candidate import short
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def front_table(views: StudyViews) -> Table:
-    """The front from the largest model to the smallest, each with its candidate in short; knee and ties are marked."""
+    """The front, the largest model first, each with its candidate in short; knee and ties are marked."""
     from rich.text import Text
 
     table = _empty_table()
@@ -47,10 +47,27 @@ def roles_table(views: StudyViews, roles: Mapping[str, TrialView | None]) -> Tab
     return table
 
 
+def size_of(costs: Sequence[ObjectiveView]) -> ObjectiveView | None:
+    """The cost that says how large a model is, the first that is to be small and not learned; None where none is."""
+    return next((cost for cost in costs if cost.goal == "min" and not cost.learned), None)
+
+
+def sort_value(point: PointView, learned: ObjectiveView, costs: Sequence[ObjectiveView]) -> float:
+    """By which points are sorted: the largest come first, or where nothing says how large they are, the best."""
+    size = size_of(costs)
+    if size is not None:
+        return -point.values[size.name]
+    return point.values[learned.name] if learned.goal == "min" else -point.values[learned.name]
+
+
+def order_in_words(costs: Sequence[ObjectiveView]) -> str:
+    """How ``sort_value`` sorts."""
+    return "from the largest model to the smallest" if size_of(costs) else "from the best model to the worst"
+
+
 def largest_first(views: StudyViews) -> list[PointView]:
-    """Points of the front by the first cost, or by the learned objective when nothing costs, largest first."""
-    by = (views.costs or [views.learned])[0].name
-    return sorted(views.front.points, key=lambda point: (-point.values[by], point.trial))
+    """Points of the front in the order of ``sort_value``."""
+    return sorted(views.front.points, key=lambda point: (sort_value(point, views.learned, views.costs), point.trial))
 
 
 def heading(objective: ObjectiveView) -> str:

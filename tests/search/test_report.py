@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from search.best import best
 from search.contrast.contrast import Contrast
 from search.contrast.wording import notes as contrast_notes
+from search.ending import next_commands
 from search.explore import main as explore
 from search.rank_fidelity import described
 from search.report.answer import listed
@@ -30,6 +31,7 @@ from search.report.overlay import overlay
 from search.report.page import page, write_report
 from search.report.parallel import parallel_figures
 from search.report.part import parts
+from search.report.table import largest_first
 from search.views import StudyViews
 from tests.search.browser import Elements
 from tests.search.study_folder import OBJECTIVES, study_folder, trial, write_views
@@ -258,6 +260,34 @@ def test_rows_run_from_largest_to_smallest_and_take_the_focus(views, elements):
     shown = [sizes[int(row["data-trial"])] for row in rows]
     assert shown == sorted(sizes.values(), reverse=True)
     assert all(row["tabindex"] == "0" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("last", "order", "words", "first_figure"),
+    [
+        ({"name": "size_mb", "title": "Size"}, [1, 2, 0], "from the largest model to the smallest", "Size"),
+        ({"name": "ssim", "title": "SSIM", "goal": "max", "learned": True}, [0, 1, 2], "from the best model", "KID"),
+    ],
+)
+def test_no_other_objective_passes_for_the_size_of_a_model(tmp_path, last, order, words, first_figure):
+    objectives = [
+        {"name": "fid", "title": "FID", "learned": True},
+        {"name": "kid", "title": "KID", "learned": True},
+        {"name": "images_per_s", "title": "Throughput", "goal": "max"},
+        last,
+    ]
+    measured = [(20.0, 3.0, 10.0, 0.3), (21.0, 1.0, 30.0, 0.9), (22.0, 2.0, 40.0, 0.6)]
+    names = [each["name"] for each in objectives]
+    rows = [{**trial(0)["values"], **dict(zip(names, row, strict=True))} for row in measured]
+    records = [trial(number, values=values) for number, values in enumerate(rows)]
+    points = [{"trial": each["number"], "values": each["values"], "path": each["path"]} for each in records]
+    changes = {"objectives": objectives, "points": points, "limits": {}, "teacher": None, "knee": 0}
+    views = StudyViews.open(write_views(tmp_path / "study", records, **changes))
+    assert [point.trial for point in largest_first(views)] == order == trial_table(views, {})["front"]
+    assert f"The front, {words}" in Elements(page(views)).text
+    drawn = figures(views)
+    assert drawn[0]["layout"]["xaxis"]["title"]["text"] == first_figure and len(drawn) == 3
+    assert ("--max size_mb=0.3" in next_commands(views)) == ("size_mb" in names) and "kid" not in next_commands(views)
 
 
 def test_page_is_one_file_with_pictures_that_are_described(elements, views):
