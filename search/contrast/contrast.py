@@ -32,7 +32,7 @@ class Side:
         name: That tells it from the others.
         points: Its front in the shared objectives.
         values_NM: The same as numbers, minimised.
-        hypervolume: Of points divided by the common reference: the share of the region that they dominate.
+        hypervolume: Of points divided by the common reference: what they dominate of the region, in its units.
     """
 
     name: str

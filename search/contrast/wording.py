@@ -11,6 +11,7 @@ from search.report.alike import unlike_teachers
 from search.report.axes import title_of
 from search.report.number import number, significant, with_error
 from search.report.table import heading
+from search.report.volume import is_share
 from search.views import ObjectiveView
 
 _ALIKE = 0.7
@@ -82,8 +83,10 @@ def knobs_row(contrast: Contrast, knob: KnobContrast) -> list[str]:
 def notes(contrast: Contrast) -> list[str]:
     """What the figures rest on."""
     reference = ", ".join(f"{title_of(each)} {number(contrast.reference[each.name])}" for each in contrast.objectives)
+    points = [point.values for side in contrast.sides for point in side.points]
+    what = "share of the region" if is_share(contrast.objectives, points) else "volume, in units of the reference,"
     lines = [
-        "Hypervolume: the share of the region below the common reference that a front dominates. "
+        f"Hypervolume: the {what} within the common reference that a front dominates. "
         f"Reference: {reference}; the loosest limit of the studies, or the worst point where not all have one.",
         "Dominated: another front has a point that is as good in every objective and better in one; standard errors "
         "are not counted.",

@@ -71,7 +71,7 @@ def bounds_of(views: StudyViews) -> Array:
 
 
 def volume_of(views: StudyViews, values_NM: Array) -> float:
-    """Hypervolume of minimised points as the study measures it: the share of the region within the limits, 0 to 1."""
+    """Hypervolume of minimised points as the study measures it: of the region within the limits, in units of these."""
     from search.front_file import relative_volume
 
     bound_M = bounds_of(views)

@@ -13,6 +13,7 @@ from search.report.markup import Html, element, joined
 from search.report.number import duration, number
 from search.report.palette import LIGHT
 from search.report.plot import layout, ring
+from search.report.volume import is_share_of
 from search.views import StudyViews
 
 _MORE = 20
@@ -29,6 +30,7 @@ def history_section(views: StudyViews, *, figure: int) -> Html | None:
     went = course(views)
     if not _has_course(views, went):
         return None
+    what = "the share of the region" if is_share_of(views) else "the volume, in units of the limits,"
     panels = [element("div", class_="panel", data_figure=figure + place) for place in range(2)]
     return joined(
         element("h2", "How it went, and what more would add"),
@@ -36,8 +38,8 @@ def history_section(views: StudyViews, *, figure: int) -> Html | None:
         element("div", *panels, class_="panels even"),
         element(
             "p",
-            "Hypervolume is the share of the region within the limits that the front dominates, by what was measured "
-            "first, in the order in which trials began. Time is the study's, shared out by how long each trial took.",
+            f"Hypervolume is {what} within the limits that the front dominates, by what was measured first, in the "
+            "order in which trials began. Time is the study's, shared out by how long each trial took.",
             class_="quiet",
         ),
     )

@@ -13,6 +13,7 @@ from search.report.markup import Html, element, joined
 from search.report.number import duration, number, with_error
 from search.report.table import largest_first
 from search.report.tabular import amount, folded_table, row, table
+from search.report.volume import is_share_of
 from search.views import Shortfall, StudyViews, TrialView
 
 _STATES = ("complete", "stopped", "failed", "rejected")
@@ -29,11 +30,17 @@ def state(views: StudyViews) -> Html:
     tiles = [
         ("Trials", f"{len(paid)}{_of_budget(views, paid)}", told),
         ("Front", str(len(views.front.points)), "models that no other equals or beats in all"),
-        ("Hypervolume", number(views.front.hypervolume), "share of the region within the limits, 0 to 1"),
+        ("Hypervolume", number(views.front.hypervolume), _volume_note(views)),
         ("Time", duration(spent), "wall time" if seconds is not None else "of all trials together"),
         ("Extractor", " and ".join(views.extractors) or "-", f"what measured {title_of(views.learned)}"),
     ]
     return element("dl", *[_tile(*tile) for tile in tiles], class_="tiles")
+
+
+def _volume_note(views: StudyViews) -> str:
+    if is_share_of(views):
+        return "share of the region within the limits, 0 to 1"
+    return "volume within the limits, in units of the limits"
 
 
 def _of_budget(views: StudyViews, paid: Sequence[TrialView]) -> str:
@@ -108,7 +115,7 @@ def curse(views: StudyViews) -> Html | None:
 
 
 def front_rows(views: StudyViews, pictures: Mapping[str, str], teacher: str | None) -> Html:
-    """The front from the largest model to the smallest, under the teacher; without pictures where none are kept."""
+    """The front, the largest model first, under the teacher; without pictures where none are kept."""
     objectives = [views.learned, *views.costs]
     shown = ["Pictures"] if pictures else []
     headings = ["Trial", *shown, *map(with_unit, objectives), "Candidate", "Folder"]

@@ -10,6 +10,7 @@ from search.report.axes import axis
 from search.report.lines import LIGHT, STYLES, role
 from search.report.number import number
 from search.report.plot import layout, ring
+from search.report.volume import is_share_of
 from search.simulation.contest import Contest, Spread, Standing
 from search.simulation.wording import ranked
 from search.views import ObjectiveView
@@ -38,7 +39,8 @@ def _progress(contest: Contest) -> Figure:
         spreads = [standing.volume_at(x) for x in xs]
         highest = max(highest, spreads[-1].high)
         traces += _banded(place, standing, xs, spreads, mode="lines", hover="%{x} full trainings: %{y:.3f}")
-    volume = ObjectiveView(name="", title="Hypervolume", unit="share of the region")
+    unit = "share of the region" if is_share_of(contest.stand_in.views) else "in units of the limits"
+    volume = ObjectiveView(name="", title="Hypervolume", unit=unit)
     axes = {
         "xaxis": axis(ObjectiveView(name="", title="Full trainings spent"), [0.0, *xs], limit=None)
         | {"range": [0, contest.trainings]},

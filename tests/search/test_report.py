@@ -290,6 +290,24 @@ def test_no_other_objective_passes_for_the_size_of_a_model(tmp_path, last, order
     assert ("--max size_mb=0.3" in next_commands(views)) == ("size_mb" in names) and "kid" not in next_commands(views)
 
 
+@pytest.mark.parametrize(
+    ("changed", "limit", "is_share"),
+    [({}, 1.0, True), ({"goal": "max"}, 10.0, False), ({"goal": "max"}, None, True), ({"least": -0.1}, 1.0, False)],
+)
+def test_a_volume_without_end_is_not_called_a_share(tmp_path, changed, limit, is_share):
+    other = {"name": "other", "goal": changed.get("goal", "min")}
+    rows = [{**trial(0)["values"], "other": value} for value in (changed.get("least", 0.5), 20.0)]
+    records = [trial(number, values=values) for number, values in enumerate(rows)]
+    limits = {"fid": 60.0, **({"other": limit} if limit else {})}
+    changes = {"objectives": [OBJECTIVES[0], other], "limits": limits, "hypervolume": 50.5}
+    views = StudyViews.open(write_views(tmp_path / "study", records, **changes))
+    text = Elements(page(views)).text
+    assert ("share of the region" in text, "in units of the limits" in text) == (is_share, not is_share)
+    if limit:
+        told = contrast_notes(Contrast.of([views, StudyViews.open(write_views(tmp_path / "b", records, **changes))]))
+        assert ("share of the region" in told[0], "in units of the reference" in told[0]) == (is_share, not is_share)
+
+
 def test_page_is_one_file_with_pictures_that_are_described(elements, views):
     images = elements.named("img")
     assert len(images) == 1 + len(views.front.points)  # the teacher's, too; all others are in the script's table
