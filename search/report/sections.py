@@ -23,8 +23,10 @@ def state(views: StudyViews) -> Html:
     """The study in a few figures."""
     counts: Counter[str] = Counter(trial.state for trial in views.trials)
     told = ", ".join(f"{counts[name]} {name}" for name in _STATES if counts[name]) or "none has ended yet"
+    by_hand = sum(trial.by_hand for trial in views.trials)
+    told += f"; {by_hand} of them by hand, beside the budget" if by_hand else ""
     # Rejected candidates broke a limit on known costs and were never trained: they cost no budget.
-    paid = [trial for trial in views.trials if trial.state != "rejected"]
+    paid = [trial for trial in views.trials if trial.state != "rejected" and not trial.by_hand]
     seconds = views.front.seconds
     spent = seconds if seconds is not None else sum(trial.seconds or 0.0 for trial in views.trials)
     tiles = [

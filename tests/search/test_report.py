@@ -31,6 +31,7 @@ from search.report.overlay import overlay
 from search.report.page import page, write_report
 from search.report.parallel import parallel_figures
 from search.report.part import parts
+from search.report.sections import state
 from search.report.table import largest_first
 from search.views import StudyViews
 from tests.search.browser import Elements
@@ -327,6 +328,12 @@ def test_states_and_reasons_are_told(elements):
         "digits-cnn-64d",
     ):
         assert words in elements.text
+
+
+def test_candidates_by_hand_cost_no_budget(tmp_path):
+    records = [trial(number, by_hand=number > 3) for number in range(6)]
+    views = StudyViews.open(write_views(tmp_path / "study", records, budget_trials=4))
+    assert "Trials4 of 46 complete; 2 of them by hand, beside the budget" in Elements(str(state(views))).text
 
 
 def test_nothing_in_a_study_becomes_markup(tmp_path):
