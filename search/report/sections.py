@@ -191,10 +191,14 @@ def shortfalls(views: StudyViews) -> Html | None:
 
 def nothing_yet(views: StudyViews) -> Html:
     """In place of the front, as long as there is none."""
-    if not views.complete:
-        text = "No trial is complete yet. Reload this page as the study goes on."
+    has_ended = views.front.finished
+    if views.complete:
+        so_far = "" if has_ended else " so far"
+        text = f"{_trials(views.complete)} complete, but none lies within the limits, so the front is empty{so_far}."
+    elif has_ended:
+        text = "The study has ended, and no trial of it is complete."
     else:
-        text = f"{_trials(views.complete)} complete, but none lies within the limits, so the front is empty so far."
+        text = "No trial is complete yet. Reload this page as the study goes on."
     return element("p", text, class_="empty")
 
 

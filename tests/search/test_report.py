@@ -31,7 +31,7 @@ from search.report.overlay import overlay
 from search.report.page import page, write_report
 from search.report.parallel import parallel_figures
 from search.report.part import parts
-from search.report.sections import state
+from search.report.sections import nothing_yet, state
 from search.report.table import largest_first
 from search.views import StudyViews
 from tests.search.browser import Elements
@@ -358,15 +358,19 @@ def test_nothing_in_a_study_becomes_markup(tmp_path):
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ([], "No trial is complete yet"),
-        ([trial(0, state="failed", reason="out of memory")], "No trial is complete yet"),
+        ([], "The study has ended, and no trial of it is complete."),
+        ([trial(0, state="failed", reason="out of memory")], "The study has ended, and no trial of it is complete."),
         ([trial(0, fid=300.0)], "1 trial is complete, but none lies within the limits"),
     ],
 )
 def test_page_without_a_front_says_so(tmp_path, records, message):
     views = StudyViews.open(write_views(tmp_path / "study", records, teacher=None))
     assert not views.front.points
-    assert message in Elements(page(views)).text
+    text = Elements(page(views)).text
+    assert message in text and "so far" not in text and "Reload" not in text
+    running = replace(views, front=replace(views.front, finished=False))
+    assert ("No trial is complete yet. Reload" in str(nothing_yet(running))) == (not views.complete)
+    assert ("empty so far" in str(nothing_yet(running))) == bool(views.complete)
 
 
 def test_a_page_that_draws_nothing_shows_all_its_rows_at_once(tmp_path, elements):
