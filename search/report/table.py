@@ -13,25 +13,34 @@ if TYPE_CHECKING:
 
     from search.views import ObjectiveView, PointView, StudyViews, TrialView
 
+_MOST_IN_A_LINE = 5
+
 
 def front_table(views: StudyViews) -> Table:
-    """The front, the largest model first, each with its candidate in short; knee and ties are marked."""
+    """The front, the largest model first, each with its candidate in short; knee and ties are marked.
+
+    Candidates stand below the table where many objectives leave no room in it.
+    """
     from rich.text import Text
 
     table = _empty_table()
-    table.add_column("trial", justify="right")
+    table.add_column("trial", justify="right", no_wrap=True)
     _add_objectives(table, views)
-    table.add_column("candidate", overflow="fold")
-    for point in largest_first(views):
+    points, is_wide = largest_first(views), _is_wide(views)
+    if not is_wide:
+        table.add_column("candidate", overflow="fold")
+    for point in points:
         mark = ("~" if point.tied else "") + ("*" if point.trial == views.front.knee else "")
         # Text, not str: a candidate's square brackets are not rich's markup.
-        cells = [f"{mark} {point.trial}".lstrip(), *_figures(views, point), short(point.candidate)]
+        cells = [f"{mark} {point.trial}".lstrip(), *_figures(views, point)]
+        cells += [] if is_wide else [short(point.candidate)]
         table.add_row(*[Text(cell) for cell in cells])
-    marks = ["* the knee"] if views.front.knee is not None else []
-    if any(point.tied for point in views.front.points):
-        marks.append("~ tied: another does the same for no more, as far as was measured")
-    if marks:
-        table.caption, table.caption_justify = "\n".join(marks), "left"
+    notes = [f"{point.trial}: {short(point.candidate)}" for point in points] if is_wide else []
+    notes += ["* the knee"] if views.front.knee is not None else []
+    if any(point.tied for point in points):
+        notes.append("~ tied: another does the same for no more, as far as was measured")
+    if notes:
+        table.caption, table.caption_justify = Text("\n".join(notes)), "left"
     return table
 
 
@@ -39,7 +48,7 @@ def roles_table(views: StudyViews, roles: Mapping[str, TrialView | None]) -> Tab
     """One row for each role (best, runner-up) that a trial has."""
     table = _empty_table()
     table.add_column("", no_wrap=True)
-    table.add_column("trial", justify="right")
+    table.add_column("trial", justify="right", no_wrap=True)
     _add_objectives(table, views)
     for role, trial in roles.items():
         if trial is not None:
@@ -91,14 +100,21 @@ def _empty_table() -> Table:
 
 def _add_objectives(table: Table, views: StudyViews) -> None:
     for objective in (views.learned, *views.costs):
-        table.add_column(heading(objective), justify="right", no_wrap=True)
+        said = heading(objective)
+        table.add_column(said.replace("_", "_\n") if _is_wide(views) else said, justify="right", no_wrap=True)
+
+
+def _is_wide(views: StudyViews) -> bool:
+    """Whether 80 columns have no room for a candidate beside so many objectives, nor for their names in one line."""
+    return len(views.front.objectives) > _MOST_IN_A_LINE
 
 
 def _figures(views: StudyViews, point: PointView | TrialView) -> list[str]:
-    # Standard errors of costs are left to the report, for the same 80 columns.
+    # Standard errors of costs are left to the report, for the same 80 columns; all, where there are many objectives.
     return [
         with_error(
-            point.counted.get(objective.name), point.counted_stderr.get(objective.name) if objective.learned else None
+            point.counted.get(objective.name),
+            point.counted_stderr.get(objective.name) if objective.learned and not _is_wide(views) else None,
         )
         for objective in (views.learned, *views.costs)
     ]

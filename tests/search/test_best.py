@@ -5,11 +5,12 @@ import math
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from search.best import best, main, with_proposal
 from search.by_hand import read_candidates
 from search.report.answer import NO_MODEL
-from search.report.table import front_table
+from search.report.table import front_table, roles_table
 from search.space import Space
 from search.views import StudyViews
 from tests.called import Outcome, called
@@ -359,6 +360,25 @@ def test_links_out_of_the_study_are_refused(tmp_path):
     (views.folder / "trials" / "0000").symlink_to(tmp_path / "secret")
     with pytest.raises(UserError, match="leads out"):
         views.file("trials/0000", "samples.webp")
+
+
+def test_seven_objectives_leave_room_for_the_trial_in_eighty_columns(tmp_path, capsys):
+    others = {"kid": 3.21, "compressed_mb": 0.234, "memory_mb": 1234.0}
+    objectives = [*OBJECTIVES, *[{"name": name} for name in others]]
+    rows = [{**trial(0)["values"], "size_mb": size, **others} for size in (0.3, 0.6)]
+    records = [trial(117 + number, values=values) for number, values in enumerate(rows)]
+    points = [{"trial": each["number"], "values": each["values"], "stderr": {"fid": 0.4}} for each in records]
+    candidate = {"prune.criterion": "magnitude", "quantize.bits": 8}
+    points[0] |= {"candidate": candidate, "tied": [118]}
+    changes = {"objectives": objectives, "points": points, "limits": {}, "teacher": None, "knee": 117}
+    views = StudyViews.open(write_views(tmp_path / "study", records, **changes))
+    console = Console(width=80)
+    console.print(front_table(views))
+    said = capsys.readouterr().out
+    assert "~* 117  30.0" in said and "\n117: magnitude, bits 8 " in said and "…" not in said
+    console.print(roles_table(views, {"nearest miss": views.complete[0]}))
+    said = capsys.readouterr().out
+    assert "nearest miss    117  30.0" in said and "…" not in said
 
 
 def test_front_table_has_a_row_per_point_and_marks_the_knee(tmp_path):
