@@ -111,14 +111,14 @@ class KeptStudy:
         """
         from plotly.graph_objects import Figure
 
-        from search.report.figure import drawn_costs, figures
+        from search.report.figure import drawn_costs, figures, legible
         from trainers.registry import suggestion
 
         names = [each.name for each in drawn_costs(self.views)]
         if cost is not None and cost not in names:
             raise UserError(f"{cost!r} is not a cost of {self.views.folder}. {suggestion(cost, names)}")
-        figure = Figure(figures(self.views)[names.index(cost) if cost is not None else 0])
-        return figure.update_layout(title=self.views.front.question.partition("\n")[0] or self.views.front.study)
+        title = self.views.front.question.partition("\n")[0] or self.views.front.study
+        return Figure(legible(figures(self.views)[names.index(cost) if cost is not None else 0], title=title))
 
     def best(
         self,

@@ -32,6 +32,20 @@ _SHOWN = ("reference", "", "stopped", "reference stopped")
 """Which of them are shown, each with axes of its own; stopped trials are off until asked for."""
 
 
+NAMES = {
+    "front": "on the front",
+    "steps": "best for this cost alone",
+    "knee": "knee",
+    "teacher": "teacher",
+    "dominated": "dominated",
+    "once": "measured once, so not on the front",
+    "stopped": "stopped early, at what they measured then",
+    "failed": "failed, at the costs they would have had",
+    "reference": "references, of other works",
+}
+"""Of the roles, in the order of a legend."""
+
+
 def figures(views: StudyViews) -> list[Figure]:
     """One figure per cost, with hover texts; with nothing but the learned objective, one against the trial's number.
 
@@ -43,6 +57,26 @@ def figures(views: StudyViews) -> list[Figure]:
     for trace in (trace for figure in drawn for trace in figure["data"] if "customdata" in trace):
         trace["text"] = [texts[number] for number in trace["customdata"]]
     return drawn
+
+
+def legible(figure: Figure, *, title: str) -> Figure:
+    """The figure for itself: with a title and a legend; stopped trials are off until asked for, as on the page."""
+    lines = textwrap.wrap(title, 80)
+    places = {role: place for place, role in enumerate(NAMES)}
+    traces = [
+        {**trace, "name": NAMES[trace["meta"]], "legendrank": places[trace["meta"]]}
+        | ({"visible": "legendonly"} if trace["meta"] == "stopped" else {})
+        for trace in figure["data"]
+        if trace["x"]
+    ]
+    layout = {
+        **figure["layout"],
+        "title": {"text": "<br>".join(html.escape(line, quote=False) for line in lines), "font": {"size": 15}},
+        "margin": {**figure["layout"]["margin"], "t": 40 + 20 * len(lines)},
+        "showlegend": True,
+        "height": 420,
+    }
+    return {"data": traces, "layout": layout}
 
 
 def bare_figures(views: StudyViews) -> list[Figure]:

@@ -10,7 +10,7 @@ from search.report.budget import budget_panel
 from search.report.cards import trial_table
 from search.report.document import document
 from search.report.embedded import embedded_strips
-from search.report.figure import Figure, bare_figures
+from search.report.figure import NAMES, Figure, bare_figures
 from search.report.foretell import foretelling, foretelling_figures
 from search.report.history import history_figures, history_section
 from search.report.knee import knee_reason
@@ -155,11 +155,11 @@ def _front(views: StudyViews, pictures: dict[str, str], fronts: Sequence[Figure]
 
 
 def _legend(views: StudyViews, fronts: Sequence[Figure]) -> Html:
-    entries = [("front", "●", "on the front")]
+    entries = [("front", "●", NAMES["front"])]
     entries += [("front", "⊙", "on it, but tied")] if any(point.tied for point in views.front.points) else []
-    entries += [("steps", "━", "best for this cost alone")]
-    entries += [("knee", "◇", "knee")] if views.front.knee is not None else []
-    entries += [("teacher", "★", "teacher")] if views.front.teacher else []
+    entries += [("steps", "━", NAMES["steps"])]
+    entries += [("knee", "◇", NAMES["knee"])] if views.front.knee is not None else []
+    entries += [("teacher", "★", NAMES["teacher"])] if views.front.teacher else []
     entries += [("limit", "╌", "limit")] if views.front.limits else []
     entries += [("budget", "━", "your budget")] if len(views.extractors) < 2 else []
     items = [
@@ -176,11 +176,11 @@ def _switches(views: StudyViews, fronts: Sequence[Figure]) -> list[Html]:
     """Legend entries of the faint trials and of other works, which show and hide them."""
     drawn = {trace["meta"] for figure in fronts for trace in figure["data"] if trace["x"]}
     entries = [
-        ("dominated", "○", "dominated", True),
-        ("once", "□", "measured once, so not on the front", True),
-        ("stopped", "✕", "stopped early, at what they measured then", False),
-        ("failed", "✱", "failed, at the costs they would have had", True),
-        ("reference", "△", "references, of other works", True),
+        ("dominated", "○", True),
+        ("once", "□", True),
+        ("stopped", "✕", False),
+        ("failed", "✱", True),
+        ("reference", "△", True),
     ]
     return [
         element(
@@ -188,13 +188,13 @@ def _switches(views: StudyViews, fronts: Sequence[Figure]) -> list[Html]:
             element(
                 "button",
                 element("span", mark, class_=role, aria_hidden="true"),
-                name,
+                NAMES[role],
                 type="button",
                 data_role=role,
                 aria_pressed="true" if is_on else "false",
             ),
         )
-        for role, mark, name, is_on in entries
+        for role, mark, is_on in entries
         if role in drawn
     ]
 

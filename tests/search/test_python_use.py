@@ -47,6 +47,10 @@ def test_the_figure_shows_the_cost_that_is_asked_for(folder: Path) -> None:
     drawn = next(trace for trace in figure.data if trace.meta == "front")
     assert sorted(drawn.x) == sorted(study.front().latency_ms) and sorted(drawn.y) == sorted(study.front().fid)
     assert figure.layout.xaxis.title.text == "Latency [ms]" and figure.layout.title.text.endswith("stored?")
+    names = {trace.meta: (trace.name, trace.visible) for trace in figure.data}
+    assert figure.layout.showlegend and figure.layout.margin.t >= 60 and "chosen" not in names
+    assert names["stopped"] == ("stopped early, at what they measured then", "legendonly")
+    assert names["front"] == ("on the front", None) and names["teacher"] == ("teacher", None)
     assert "Latency" not in study.figure().layout.xaxis.title.text
     with pytest.raises(UserError, match=r"'latency' is not a cost of .* Did you mean 'latency_ms'"):
         study.figure("latency")
