@@ -173,7 +173,7 @@ summary { cursor: pointer; font-size: 16px; font-weight: 600; margin-bottom: 8px
 }
 /* The width within the margins of a sheet of A4 or US letter, at which figures are drawn before it is printed. */
 [data-printed] main { width: 680px; padding: 0; }
-[data-printed] .explore, [data-printed] .panels { display: block; }
+[data-printed] .explore, [data-printed] .panels, [data-printed] .foretell { display: block; }
 [data-printed] aside { display: none; }
 @media print { .explore { display: block; } aside, .film, .copy, .sliders { display: none; }
   .panel, tr { break-inside: avoid; } h2, h3, h4 { break-after: avoid; } .scroll { overflow: visible; }

@@ -129,20 +129,24 @@ def test_page_fits_a_desk_and_a_phone_by_day_and_by_night(confirmed, width, is_d
         assert browser.complaints == []
 
 
-def test_on_paper_figures_are_whole_and_light(confirmed, tmp_path):
+def test_on_paper_figures_are_whole_and_light(tmp_path):
     """Drawn for 1,440 dark pixels, they must fit the paper when it is printed, and the screen again afterwards."""
     look = """[...document.querySelectorAll("[data-figure]")].map((panel) => [
         panel.querySelector(".main-svg").getBoundingClientRect().width,
-        panel.querySelector(".ytitle")?.style.fill ?? "none"])"""
+        panel.querySelector(".ytitle")?.style.fill ?? "none",
+        [".xtitle", ".main-svg"].map((name) => panel.querySelector(name)?.getBoundingClientRect().right ?? 0)])"""
     with Browser(is_dark=True) as browser:
-        browser.seconds_until("!!document.documentElement?.dataset.drawn", at=write_report(confirmed).as_uri())
+        browser.seconds_until(
+            "!!document.documentElement?.dataset.drawn", at=write_report(known_study(tmp_path / "known")).as_uri()
+        )
         before = browser.value(look)
         browser.value(f"void addEventListener('beforeprint', () => {{ window.printed = {look}; }})")
         browser.pdf(tmp_path / "report.pdf")
         printed, after = browser.value("printed"), browser.value(look)
         assert browser.complaints == []
-    assert max(width for width, _ in printed) <= 680 < max(width for width, _ in before)
-    assert {fill for _, fill in printed} - {"none"} == {"rgb(28, 31, 35)"}
+    assert max(width for width, *_ in printed) <= 680 < max(width for width, *_ in before)
+    assert {fill for _, fill, _ in printed} - {"none"} == {"rgb(28, 31, 35)"}
+    assert all(title <= figure for *_, (title, figure) in printed), "the title of an axis is cut"
     assert len(printed) == len(before) and after == before
 
 
