@@ -44,7 +44,7 @@ def main(
     minima
         What an objective that is to be large must reach, as OBJECTIVE=NUMBER; repeat for several.
     images
-        Images of the full training; as many as the teacher saw when left out.
+        Images of the full training; when left out as many as the teacher saw, and never fewer than a trial.
     """
     from rich.console import Console
 
@@ -55,9 +55,11 @@ def main(
         raise UserError(f"--images must be at least 1, got {images}.")
     views = StudyViews.open(study)
     chosen = _chosen(views, trial=trial, knee=knee, maxima=maxima, minima=minima)
-    export(views, chosen, out, images=images)
+    images = export(views, chosen, out, images=images)
     console = Console(highlight=False, markup=False, emoji=False)
-    console.print(f"trial {chosen.number} is in {out}; train it in full with\n  python -m trainers.full {out}")
+    console.print(
+        f"trial {chosen.number} is in {out}; train it in full, on {images:,} images, with\n  python -m trainers.full {out}"
+    )
     return 0
 
 

@@ -24,8 +24,22 @@ from trainers.provenance import versions
 _COPIED = ("model.safetensors", "measurements.json", "samples.webp")
 
 
-def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None = None) -> None:
+def full_images(space: Space) -> int:
+    """Of a full training where nobody says how many: those that the teacher saw, and never fewer than a trial's.
+
+    What a teacher saw that was loaded is not known.
+    """
+    return max(space.budget.images, space.teacher.images if space.teacher.source is None else 0)
+
+
+def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None = None) -> int:
     """Write ``trial`` of a study into the new folder ``out``, which then needs nothing of the study.
+
+    Args:
+        images: Of its full training; ``full_images`` when left out.
+
+    Returns:
+        The images of its full training.
 
     Raises:
         UserError: when the folder exists, or the trial's files are gone or damaged.
@@ -43,6 +57,7 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
             "Choose another trial."
         )
     space = Space.read(views.space_file)
+    images = images or full_images(space)
     # Before anything is made: that the candidate is one of the space, and that its figures can be read.
     space.fill(trial.candidate)
     measured = json_inside(views.folder, Path(trial.path) / "measurements.json")
@@ -68,9 +83,10 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
     write_atomically(out / "lineage.json", json.dumps(lineage, indent=1).encode())
     # Last, so that a folder with a recipe is a whole one.
     write_atomically(out / "recipe.yaml", _recipe_text(space, trial, images=images).encode())
+    return images
 
 
-def _recipe_text(space: Space, trial: TrialView, *, images: int | None) -> str:
+def _recipe_text(space: Space, trial: TrialView, *, images: int) -> str:
     """A space with nothing left open; the teacher lies beside it."""
     written: dict[str, Any] = {
         "name": f"{space.name}-trial-{trial.number}",
@@ -78,7 +94,7 @@ def _recipe_text(space: Space, trial: TrialView, *, images: int | None) -> str:
         "teacher": {"from": "teacher", "sampling_steps": space.teacher.sampling_steps},
         "recipe": space.filled(trial.candidate),
         "objectives": [OBJECTIVES.written(objective) for objective in space.objectives],
-        "budget": {"trials": 1, "images": images or space.teacher.images},
+        "budget": {"trials": 1, "images": images},
         "resources": {"cpu": space.resources.cpu, "gpu": space.resources.gpu},
     }
     text = StringIO()

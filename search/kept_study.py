@@ -182,7 +182,7 @@ class KeptStudy:
         """Write a complete trial, by its number, into the new folder ``out``, ready to be trained in full.
 
         Args:
-            images: Of the full training; as many as the teacher saw when left out.
+            images: Of the full training; when left out as many as the teacher saw, and never fewer than a trial.
 
         Raises:
             UserError: when there is no such trial, its files are gone, or the folder exists.

@@ -29,7 +29,7 @@ def main(
     Args:
         study: Folder of a study.
         points: Of the front, spread evenly from the best FID to the worst.
-        images: Of each full training; as many as the teacher saw when left out.
+        images: Of each full training; when left out as many as the teacher saw, and never fewer than a trial.
         workers: Trainings at a time; as many as this machine holds when left out.
         json: Print one JSON object.
     """

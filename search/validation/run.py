@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from search.analysis.page import write_page
+from search.exported import full_images
 from search.space import Space
 from search.validation.finding import Validation
 from search.validation.work import FOLDER, Workers, chosen
@@ -28,7 +29,7 @@ def validated(
 
     Args:
         points: Spread evenly from the best to the worst by the learned objective, 2 at least.
-        images: Of each full training; as many as the teacher saw when left out.
+        images: Of each full training; when left out as many as the teacher saw, and never fewer than a trial.
         workers: At a time; as many as this machine holds when left out.
         tell: Called with lines for the user, by several threads.
 
@@ -36,7 +37,7 @@ def validated(
         UserError: when the front has no two points, or one cannot be trained.
     """
     space = Space.read(views.space_file)
-    trials, images = chosen(views, points), images or space.teacher.images
+    trials, images = chosen(views, points), images or full_images(space)
     count = min(len(trials), worker_count(workers, space.resources, address=None))
     tell(_plan(views, trials, images=images, workers=count))
 

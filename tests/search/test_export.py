@@ -1,0 +1,50 @@
+"""Trials taken out of their study: how long they train in full, and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.export import main
+from search.exported import full_images
+from search.space import Space
+from search.views import StudyViews
+from tests.search.study_folder import trial, write_strip, write_views
+from tests.search.told_space import TOLD
+from trainers.job import Job
+from trainers.models import files
+from trainers.models.diffusion_model import DiffusionModel
+
+CANDIDATE = {"prune.criterion": "magnitude", "prune.ratio.mid": 0.5, "prune.ratio.up_0": 0.25, "quantize.bits": 8}
+
+
+@pytest.fixture
+def views(tiny: DiffusionModel, tmp_path: Path) -> StudyViews:
+    """A study of one trial, whose files are all there."""
+    record = trial(0, candidate=CANDIDATE)
+    folder = write_views(tmp_path / "my study", [record])
+    (folder / "space.yaml").write_text(TOLD)
+    for path in ("teacher", record["path"]):
+        files.save(tiny, folder / path)
+    write_strip(folder / record["path"] / "samples.webp", noise=0.1)
+    (folder / record["path"] / "measurements.json").write_text('{"measurements": {}, "data": "0123"}')
+    return StudyViews.open(folder)
+
+
+def test_full_training_is_as_long_as_the_teachers_and_never_shorter_than_a_trial(repository: Path) -> None:
+    def of(space: str, *overrides: str) -> int:
+        return full_images(Space.read(repository / "spaces" / space, overrides))
+
+    # What a loaded teacher saw is not known.
+    assert of("combined.yaml") == 12_800_000
+    assert of("combined_small.yaml") == 300_000
+    assert of("combined_small.yaml", "teacher.images=1000") == 54_000
+
+
+def test_export_says_how_long_the_full_training_is(
+    views: StudyViews, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(views.folder, trial=0, out=tmp_path / "out") == 0
+    assert "train it in full, on 400,000 images" in capsys.readouterr().out
+    assert Job.read(tmp_path / "out").budget.images == 400_000
