@@ -94,7 +94,7 @@ class ModelFolder:
 
         script = generate_script(has_labels=model.spec.network.classes > 0, has_latents=run.images.latents is not None)
         write_atomically(self.path / "generate.py", script.encode())
-        found = dict(self._for_others(model, exchange=exchange))
+        found = dict(self._for_others(model, has_latents=run.images.latents is not None, exchange=exchange))
         lineage = self._lineage()
         card = Card(
             name=self.job.name,
@@ -111,20 +111,16 @@ class ModelFolder:
         write_atomically(self.path / "model_card.md", card.text().encode())
         return [f"{name}: {remark}" for name, remark in found.items()]
 
-    def _for_others(self, model: DiffusionModel, *, exchange: bool) -> Iterator[tuple[str, str]]:
+    def _for_others(self, model: DiffusionModel, *, has_latents: bool, exchange: bool) -> Iterator[tuple[str, str]]:
         from trainers.models.diffusers_folder import save_for_diffusers
         from trainers.models.exchange import save_for_exchange
 
         try:
-            save_for_diffusers(model, self.path / "diffusers")
+            opener = save_for_diffusers(model, self.path / "diffusers", has_latents=has_latents)
         except UserError as reason:
             shutil.rmtree(self.path / "diffusers", ignore_errors=True)
             yield "diffusers", f"not written. {reason}"
         else:
-            if model.spec.network.classes:
-                opener = 'UNet2DModel.from_pretrained(folder, subfolder="unet")'
-            else:
-                opener = f"DDIMPipeline.from_pretrained(folder), {model.spec.sampling_steps} inference steps"
             yield "diffusers", f"for diffusers, {opener}; weights in float32"
         if exchange:
             yield from ((written.file, str(written)) for written in save_for_exchange(model, self.path))

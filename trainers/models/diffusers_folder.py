@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -14,34 +14,59 @@ from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.models.quantized import QuantizedWeight
-from trainers.models.samplers.ddim import scheduler_of
+from trainers.models.samplers.ddim import Ddim, scheduler_of
+from trainers.models.samplers.sampler import SAMPLERS
 from trainers.models.tracing import spec_of
 
 if TYPE_CHECKING:
     from diffusers import ModelMixin
 
 
-def save_for_diffusers(model: DiffusionModel, folder: Path) -> None:
-    """Write what ``diffusers.DDIMPipeline.from_pretrained(folder)`` opens: ``unet`` and ``scheduler``.
+def save_for_diffusers(model: DiffusionModel, folder: Path, *, has_latents: bool = False) -> str:
+    """Write what a pipeline of diffusers opens: ``unet`` and ``scheduler``, which draws as the model does where it can.
 
-    Of a class-conditional network only these two: that pipeline asks for no labels. Weights in fewer bits are restored
-    to float32 first: diffusers has no place for the codes.
+    Of a network with labels, or of latents, only these two: those pipelines ask for no labels, and decode nothing.
+    Weights in fewer bits are restored to float32 first: diffusers has no place for the codes.
+
+    Args:
+        has_latents: What the model draws is not pixels yet.
+
+    Returns:
+        How diffusers opens it, and whether it draws as the model does.
 
     Raises:
         UserError: saying what diffusers' network cannot express, such as a block whose inner width differs.
     """
     spec = dense(model.spec)
     network = expressible(spec)
+    if not spec.diffusion.preserves_variance:
+        raise UserError("no scheduler of diffusers adds noise as the schedule ve does.")
     state = {name: tensor.detach().cpu() for name, tensor in restored(model.net).items()}
     net = cast("ModelMixin", assembled(replace(spec, network=network), state))
-    scheduler = scheduler_of(spec.diffusion)
-    if network.classes:
+    own = spec.sampler.scheduler(spec.diffusion, spec.sampling_steps)
+    scheduler = own or scheduler_of(spec.diffusion)
+    other = (
+        "" if own else f", by diffusers' DDIM: not as {SAMPLERS.name_of(spec.sampler)} here, of which the figures are"
+    )
+    if network.classes or has_latents:
         net.save_pretrained(folder / "unet")
         scheduler.save_pretrained(folder / "scheduler")
-    else:
-        from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
+        lacking = "decodes latents" if has_latents else "asks for labels"
+        return f'UNet2DModel.from_pretrained(folder, subfolder="unet"): no pipeline of diffusers {lacking}'
+    pipeline = _pipeline(net, scheduler)
+    pipeline.save_pretrained(folder)
+    eta = f" with eta {spec.sampler.eta:g}" if own and isinstance(spec.sampler, Ddim) and spec.sampler.eta else ""
+    return f"{type(pipeline).__name__}.from_pretrained(folder), {spec.sampling_steps} inference steps{eta}{other}"
 
-        DDIMPipeline(unet=net, scheduler=scheduler).save_pretrained(folder)
+
+def _pipeline(net: ModelMixin, scheduler: Any) -> Any:
+    """That of DDIM for its scheduler; that of DDPM takes any other, and draws by it."""
+    from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
+    from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+    kind = DDIMPipeline if isinstance(scheduler, DDIMScheduler) else DDPMPipeline
+    return kind(unet=net, scheduler=scheduler)
 
 
 def expressible(spec: ArchSpec) -> Unet:

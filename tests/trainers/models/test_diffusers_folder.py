@@ -16,6 +16,7 @@ from trainers.models.diffusers_folder import save_for_diffusers
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.models.published import load_published
+from trainers.models.samplers.sampler import SAMPLERS
 from trainers.models.sampling import draw_uint8
 from trainers.recipe import Recipe
 from trainers.run import Run
@@ -48,24 +49,49 @@ def test_diffusers_opens_what_was_not_pruned(head_dim: int | None, tmp_path: Pat
     assert torch.equal(ours, answers(again, again.net)[0])
 
 
-def test_the_pipeline_draws_our_images(tmp_path: Path) -> None:
-    import numpy as np
-    from diffusers import DDIMPipeline
-
+def drawing(sampler: object, steps: int) -> DiffusionModel:
     model = build(WIDE)
-    save_for_diffusers(model, tmp_path / "out")
-    pipeline = DDIMPipeline.from_pretrained(tmp_path / "out")
+    return replace(model, spec=replace(model.spec, sampler=SAMPLERS.parse(sampler), sampling_steps=steps))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "opener"),
+    [
+        ("ddim", 4, "DDIMPipeline.from_pretrained(folder), 4 inference steps"),
+        ({"ddim": {"eta": 0.5}}, 4, "DDIMPipeline.from_pretrained(folder), 4 inference steps with eta 0.5"),
+        ("ddpm", 4, "DDPMPipeline.from_pretrained(folder), 4 inference steps"),
+        ("dpm_solver", 7, "DDPMPipeline.from_pretrained(folder), 7 inference steps"),
+    ],
+)
+def test_the_pipeline_draws_our_images(sampler: object, steps: int, opener: str, tmp_path: Path) -> None:
+    import diffusers
+    import numpy as np
+
+    model = drawing(sampler, steps)
+    assert save_for_diffusers(model, tmp_path / "out") == opener
+    pipeline = getattr(diffusers, opener.partition(".")[0]).from_pretrained(tmp_path / "out")
     pipeline.set_progress_bar_config(disable=True)
+    options = {"eta": 0.5} if "eta" in opener else {}
     noise = torch.Generator().manual_seed(5)
-    drawn = pipeline(batch_size=3, num_inference_steps=4, generator=noise, output_type="np").images
+    drawn = pipeline(batch_size=3, num_inference_steps=steps, generator=noise, output_type="np", **options).images
     ours = draw_uint8(model, count=3, seed=5).permute(0, 2, 3, 1).numpy()
     assert np.abs(255 * drawn - ours).max() <= 0.51
+    # And as a teacher it has the same process.
+    assert load_published(str(tmp_path / "out"), sampling_steps=4).spec.diffusion == model.spec.diffusion
 
 
-def test_of_a_network_with_labels_there_is_no_pipeline(tmp_path: Path) -> None:
-    save_for_diffusers(build(replace(WIDE, classes=10)), tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"unet", "scheduler"}
-    assert opened(tmp_path / "out").config.num_class_embeds == 10
+@pytest.mark.parametrize(("sampler", "steps"), [("ode", 4), ("ddim", 7), ({"ddpm": {"variance": "large"}}, 4)])
+def test_that_the_pipeline_draws_otherwise_is_said(sampler: object, steps: int, tmp_path: Path) -> None:
+    said = save_for_diffusers(drawing(sampler, steps), tmp_path / "out")
+    assert said.startswith(f"DDIMPipeline.from_pretrained(folder), {steps} inference steps, by diffusers' DDIM: not as")
+
+
+@pytest.mark.parametrize("kind", ["labels", "latents"])
+def test_of_labels_and_of_latents_there_is_no_pipeline(kind: str, tmp_path: Path) -> None:
+    classes = 10 if kind == "labels" else 0
+    said = save_for_diffusers(build(replace(WIDE, classes=classes)), tmp_path / "out", has_latents=kind == "latents")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"unet", "scheduler"} and kind in said
+    assert opened(tmp_path / "out").config.num_class_embeds == (classes or None)
 
 
 def test_diffusers_opens_a_pruned_network_whose_widths_agree(run: Run, tmp_path: Path) -> None:

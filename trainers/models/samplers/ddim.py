@@ -48,6 +48,9 @@ class Ddim(Sampler):
                 noisy_BCHW = noisy_BCHW + added_B111 * noise_like(noise_BCHW, generator)
         return noisy_BCHW
 
+    def scheduler(self, diffusion: Diffusion, steps: int) -> Any | None:
+        return scheduler_of(diffusion) if diffusion.steps % steps == 0 else None
+
 
 def ddim_step(
     prediction_BCHW: Tensor,

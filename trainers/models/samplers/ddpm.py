@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.models.samplers.sampler import SAMPLERS, Sampler
 
@@ -30,11 +30,20 @@ class Ddpm(Sampler):
     def draw(
         self, predict: Predict, noise_BCHW: Tensor, *, diffusion: Diffusion, steps: int, generator: torch.Generator
     ) -> Tensor:
+        from trainers.models.samplers._schedulers import drawn
+
+        timestep_S = diffusion.timesteps(steps)
+        return drawn(self._scheduler(diffusion), predict, noise_BCHW, timestep_S, options={"generator": generator})
+
+    def scheduler(self, diffusion: Diffusion, steps: int) -> Any | None:
+        # By themselves those of diffusers add noise to the last image too, which only the small variance has none of.
+        return self._scheduler(diffusion) if self.variance == "small" and diffusion.steps % steps == 0 else None
+
+    def _scheduler(self, diffusion: Diffusion) -> Any:
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
-        from trainers.models.samplers._schedulers import drawn, process
+        from trainers.models.samplers._schedulers import process
 
-        scheduler = DDPMScheduler(
+        return DDPMScheduler(
             **process(diffusion), variance_type=f"fixed_{self.variance}", clip_sample=diffusion.is_clipped
         )
-        return drawn(scheduler, predict, noise_BCHW, diffusion.timesteps(steps), options={"generator": generator})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainers.models.samplers.sampler import SAMPLERS, Sampler
 
@@ -29,17 +29,26 @@ class DpmSolver(Sampler):
     def draw(
         self, predict: Predict, noise_BCHW: Tensor, *, diffusion: Diffusion, steps: int, generator: torch.Generator
     ) -> Tensor:
+        from trainers.models.samplers._schedulers import drawn
+
+        return drawn(self._scheduler(diffusion), predict, noise_BCHW, diffusion.timesteps(steps))
+
+    def scheduler(self, diffusion: Diffusion, steps: int) -> Any | None:
+        scheduler = self._scheduler(diffusion)
+        scheduler.set_timesteps(steps)
+        return scheduler if scheduler.timesteps.tolist() == diffusion.timesteps(steps).tolist() else None
+
+    def _scheduler(self, diffusion: Diffusion) -> Any:
         from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-        from trainers.models.samplers._schedulers import drawn, process
+        from trainers.models.samplers._schedulers import process
 
         # Static clipping of the predicted image, as DDIM's: diffusers' own "thresholding" with a ratio of 1 and a
         # largest value of 1 is just that.
-        scheduler = DPMSolverMultistepScheduler(
+        return DPMSolverMultistepScheduler(
             **process(diffusion),
             solver_order=self.order,
             thresholding=diffusion.is_clipped,
             dynamic_thresholding_ratio=1.0,
             sample_max_value=1.0,
         )
-        return drawn(scheduler, predict, noise_BCHW, diffusion.timesteps(steps))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainers.registry import Registry
 
@@ -43,6 +43,10 @@ class Sampler(ABC):
     def evaluations(self, steps: int) -> float:
         """Forward passes of the network for one generation, or about how many."""
         return steps
+
+    def scheduler(self, diffusion: Diffusion, steps: int) -> Any | None:
+        """Of diffusers, which draws the same when it is told no more than the number of steps; None where none does."""
+        return None
 
     def mistakes(self, diffusion: Diffusion) -> list[str]:
         """Why it cannot draw from this process; empty when it can."""
