@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,9 +57,10 @@ def main(
     views = StudyViews.open(study)
     chosen = _chosen(views, trial=trial, knee=knee, maxima=maxima, minima=minima)
     images = export(views, chosen, out, images=images)
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(
-        f"trial {chosen.number} is in {out}; train it in full, on {images:,} images, with\n  python -m trainers.full {out}"
+        f"trial {chosen.number} is in {out}; train it in full, on {images:,} images, with\n"
+        f"  {shlex.join(['python', '-m', 'trainers.full', str(out)])}"
     )
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ def test_full_training_is_as_long_as_the_teachers_and_never_shorter_than_a_trial
 def test_export_says_how_long_the_full_training_is(
     views: StudyViews, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(views.folder, trial=0, out=tmp_path / "out") == 0
-    assert "train it in full, on 400,000 images" in capsys.readouterr().out
-    assert Job.read(tmp_path / "out").budget.images == 400_000
+    out = tmp_path / "one that is kept in a folder of a name longer than the line" / "my student"
+    assert main(views.folder, trial=0, out=out) == 0
+    said, command = capsys.readouterr().out.splitlines()
+    assert said.endswith("train it in full, on 400,000 images, with")
+    # Ready to be pasted: on one line, and quoted.
+    assert shlex.split(command) == ["python", "-m", "trainers.full", str(out)]
+    assert Job.read(out).budget.images == 400_000
