@@ -5,26 +5,27 @@ from __future__ import annotations
 _SCRIPT = '''\
 """Draws images from the model beside this file, with the package slimfront: python generate.py [COUNT] [SEED]{label}"""
 
-import sys
 from pathlib import Path
 
+from trainers.command import command
 {imports}from trainers.models import files
 {more_imports}from trainers.models.pictures import strip
 from trainers.models.sampling import draw_uint8
 
-here = Path(__file__).resolve().parent
-asked = {{"count": 8, "seed": 0, **dict(zip(("count", "seed"{name}), map(int, sys.argv[1:])))}}
-model = files.load(here)
-{decoder}# uint8: count, channels, height, width
-images = draw_uint8(model, **asked{decode})
-Path("generated.webp").write_bytes(strip(images))
-print(f"{{len(images)}} images are in generated.webp")
+def main(count: int = 8, seed: int = 0{option}) -> None:
+    here = Path(__file__).resolve().parent
+    model = files.load(here)
+{decoder}    uint8_NCHW = draw_uint8(model, count=count, seed=seed{asked}{decode})
+    Path("generated.webp").write_bytes(strip(uint8_NCHW))
+    print(f"{{len(uint8_NCHW)}} images are in generated.webp")
+
+command(main, name="python generate.py")
 '''
-_OF_LABELS = {"label": " [LABEL]", "name": ', "label"'}
+_OF_LABELS = {"label": " [LABEL]", "option": ", label: int | None = None", "asked": ", label=label"}
 _OF_LATENTS = {
     "imports": "from trainers.data.pixels import to_uint8\n",
     "more_imports": "from trainers.models.autoencoder import Autoencoder\n",
-    "decoder": 'decoder = Autoencoder.load(here / "decoder")\n',
+    "decoder": '    decoder = Autoencoder.load(here / "decoder")\n',
     "decode": ", decode=lambda latent: to_uint8(decoder.decode(latent))",
 }
 

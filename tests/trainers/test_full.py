@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -265,6 +266,30 @@ def test_the_script_draws_the_class_that_is_asked_for(labelled: Path, monkeypatc
     drawn = (labelled / "generated.webp").read_bytes()
     assert drawn == strip(draw_uint8(model, count=2, seed=5, label=7))
     assert drawn != strip(draw_uint8(model, count=2, seed=5, label=3))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["abc"], "abc"),
+        (["0"], "the count of images must be at least 1, got 0."),
+        (["-3"], "the count of images must be at least 1, got -3."),
+        (["1", "-1"], "the seed must be from 0 to 2**63 - 1, got -1."),
+        (["1", "0", "10"], "the label must be from 0 to 9, got 10."),
+    ],
+)
+def test_the_script_says_what_it_cannot_draw(
+    words: list[str],
+    said: str,
+    labelled: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["generate.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(labelled / "generate.py"))
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and said in told and "Traceback" not in told
 
 
 @pytest.mark.parametrize("has_labels", [False, True])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.data.pixels import to_uint8
+from trainers.errors import UserError
 from trainers.models.diffusion_model import DiffusionModel
 
 
@@ -55,13 +56,22 @@ def draw_uint8(
     Args:
         label: Class of all images, of a class-conditional model; its labels go round, 0, 1, 2 ..., when left out.
         decode: What makes uint8 images of what is drawn, for models of latents; pixels when left out.
+
+    Raises:
+        UserError: when there is no such count, seed or label.
     """
+    spec, classes = model.spec, model.spec.network.classes
+    if count < 1:
+        raise UserError(f"the count of images must be at least 1, got {count}.")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"the seed must be from 0 to 2**63 - 1, got {seed}.")
+    if classes and label is not None and not 0 <= label < classes:
+        raise UserError(f"the label must be from 0 to {classes - 1}, got {label}.")
     generator = torch.Generator().manual_seed(seed)
-    spec = model.spec
     noise_NCHW = torch.randn(count, spec.image_channels, spec.image_size, spec.image_size, generator=generator)
     label_N = None
-    if spec.network.classes:
-        label_N = torch.arange(count) % spec.network.classes if label is None else torch.full((count,), label)
+    if classes:
+        label_N = torch.arange(count) % classes if label is None else torch.full((count,), label)
     drawn = []
     for first in range(0, count, batch):
         label_B = None if label_N is None else label_N[first : first + batch].to(model.device)
