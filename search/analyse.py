@@ -57,9 +57,7 @@ def main(
     from search.analysis.page import write_page
     from search.analysis.request import Request
     from search.analysis.telling import as_json, show
-    from trainers.quiet import silence_libraries
 
-    silence_libraries()
     request = Request(
         what=what,
         paths=(model, *models),

@@ -163,9 +163,7 @@ def main(
     from search.bounds import read_bounds
     from search.report.answer import as_json, show
     from search.views import StudyViews
-    from trainers.quiet import silence_libraries
 
-    silence_libraries()
     views = StudyViews.open(study)
     if knee:
         _check_alone("--knee", [*maxima, *minima, *weights, *([str(write_candidate)] if write_candidate else [])])

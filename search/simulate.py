@@ -62,9 +62,7 @@ def main(
     from search.simulation.progress import progress
     from search.simulation.telling import as_json, show
     from search.views import StudyViews
-    from trainers.quiet import silence_libraries
 
-    silence_libraries()
     console = Console(stderr=json, markup=False, emoji=False)
     names = names_in(samplers)
     found = stand_in(StudyViews.open(study))

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import cyclopts
 
 from trainers.errors import UserError
+from trainers.quiet import silence_libraries
 from trainers.visible import for_terminal
 
 FAULT = 1
@@ -38,8 +39,9 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     """Parse ``sys.argv`` for ``function``, call it, and leave the process with the right exit code.
 
     ``function`` returns its exit code, or None for 0. A ``UserError`` becomes its message on stderr and exit code 2.
-    SIGTERM, which a machine sends before it is taken away, is the same as Ctrl-C.
+    SIGTERM, which a machine sends before it is taken away, is the same as Ctrl-C. Libraries are silenced.
     """
+    silence_libraries()
     signal.signal(signal.SIGTERM, interrupt)
     # A script that starts a command with `&` has it ignore interrupts, which are also how a search stops itself.
     signal.signal(signal.SIGINT, signal.default_int_handler)

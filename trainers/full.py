@@ -57,9 +57,6 @@ def main(
     keep_students
         Write what each iteration of `progressive` makes, too, into students/ of that folder, for search.analyse.
     """
-    from trainers.quiet import silence_libraries
-
-    silence_libraries()
     for option, value in (("--images", images), ("--every", every)):
         if value is not None and value < 1:
             raise UserError(f"{option} must be at least 1, got {value}.")

@@ -25,9 +25,7 @@ def compare_recipes(file: Path, *, workers: int | None, out: Path | None, as_jso
     from trainers.atomic import write_atomically
     from trainers.cache import Cache
     from trainers.command import INTERRUPTED
-    from trainers.quiet import silence_libraries
 
-    silence_libraries()
     comparison = Comparison.read(file)
     Cache.default().check()
     folder = out or Path("studies/runs") / f"compare-{check_name(comparison.name)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import subprocess
 import sys
@@ -23,6 +24,20 @@ def main() -> None:
 
 command(main, name="main")
 """
+
+
+def test_libraries_are_silent_in_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = logging.getLogger("bitsandbytes")
+    monkeypatch.setattr(notes, "level", logging.NOTSET)
+    monkeypatch.setattr(sys, "argv", ["main"])
+
+    def main() -> int:
+        assert notes.level == logging.ERROR
+        return 7
+
+    with pytest.raises(SystemExit) as ended:
+        command(main, name="main")
+    assert ended.value.code == 7
 
 
 def test_what_a_script_started_in_the_background_can_be_interrupted(repository: Path) -> None:

@@ -261,7 +261,7 @@ def test_the_script_draws_the_class_that_is_asked_for(labelled: Path, monkeypatc
 
     monkeypatch.chdir(labelled)
     done = python(labelled / "generate.py", 2, 5, 7)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     model = files.load(labelled)
     drawn = (labelled / "generated.webp").read_bytes()
     assert drawn == strip(draw_uint8(model, count=2, seed=5, label=7))
