@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from objectives.objective import Objective
+    from trainers.data.dataset import Images
     from trainers.job import Job
     from trainers.model_folder import ModelFolder
     from trainers.models.diffusion_model import DiffusionModel
@@ -164,6 +165,7 @@ class _Full:
         if mistakes:
             raise UserError("\n".join([f"the recipe of {self.shipped.job_path} cannot be applied:", *mistakes]))
         images = images_for(job.data, spec)
+        self._check_data(images)
         with self.processes.first_alone():
             teacher = job.teacher.obtain(images, cache=cache, device=self.device, on_progress=show)
         run = Run(
@@ -182,6 +184,19 @@ class _Full:
             for stage in job.recipe.stages[:1]:
                 stage.prepare(run)
         return run
+
+    def _check_data(self, images: Images) -> None:
+        """Other images than the trial's are told; in other latents teacher and student would not see what they know."""
+        expected = self.shipped.job.data_hash
+        if not expected or expected == images.hash:
+            return
+        said = f"the data is not what the trial was trained on: its content hash is {images.hash}, not {expected}"
+        if images.latents is not None:
+            raise UserError(
+                f"{said}. Images or autoencoder are others, and so are the latents. Train where the study was made, or "
+                "give SLIMFRONT_CACHE its cache, with the autoencoder, and the data that it had."
+            )
+        self.tell(f"warning: {said}; its figures do not compare with those of this training")
 
     def _before(self, run: Run) -> Measured:
         """What the exported weights measure, drawn and compared here in the same way as the trained model will be."""

@@ -39,6 +39,7 @@ class Job:
     Args:
         objectives: As written; whoever measures reads them.
         seed: Of the trial that was exported, so that the full training sees the same noise.
+        data_hash: Of the content of the data that the trial saw; empty for a recipe that is no trial's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Job:
     resources: Resources
     objectives: tuple[Any, ...]
     seed: int
+    data_hash: str
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -75,6 +77,8 @@ class Job:
         if mistakes:
             advice = "Every value must be fixed; correct it, or export the trial again."
             raise UserError("\n  ".join([f"{path} is no recipe to train:", *mistakes, advice]))
+        lineage = json_inside(folder, _LINEAGE) or {}
+        seed, data_hash = lineage.get("seed"), lineage.get("data")
         return cls(
             name=str(written.get("name", folder.name)),
             data=data,
@@ -83,7 +87,8 @@ class Job:
             budget=budget,
             resources=resources,
             objectives=objectives,
-            seed=_seed(folder),
+            seed=seed if isinstance(seed, int) else 0,
+            data_hash=data_hash if isinstance(data_hash, str) else "",
         )
 
 
@@ -116,8 +121,3 @@ def _beside(teacher: Teacher, folder: Path) -> Teacher:
     if teacher.source is not None and place_of(folder / teacher.source).is_dir():
         return replace(teacher, source=str(folder / teacher.source))
     return teacher
-
-
-def _seed(folder: Path) -> int:
-    seed = (json_inside(folder, _LINEAGE) or {}).get("seed", 0)
-    return seed if isinstance(seed, int) else 0

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,14 +22,16 @@ from search.analyse import main as analyse
 from tests.conftest import build
 from trainers.cache import Cache
 from trainers.command import INTERRUPTED
+from trainers.data.digits import Digits
 from trainers.errors import UserError
 from trainers.foreign import MOST_JSON_BYTES
 from trainers.full import main
-from trainers.full_training import STUDENTS
+from trainers.full_training import STUDENTS, FullTraining
 from trainers.generate_script import generate_script
 from trainers.kept_costs import kept_costs
-from trainers.models import exchange, files
+from trainers.models import exchange, files, input_images
 from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.input_images import images_for
 from trainers.models.networks.unet import Unet
 from trainers.recipe import Recipe
 from trainers.run import Run
@@ -203,6 +207,25 @@ def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
     ):
         assert told in card, told
     assert record["seed"] == 3 and record["images"] == 60
+
+
+def test_data_that_is_not_the_trials_is_told_and_other_latents_are_refused(
+    job: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(training: FullTraining, run: Run) -> None:
+        raise KeyboardInterrupt
+
+    seen = images_for(Digits(), files.load(job / "teacher").spec)
+    monkeypatch.setattr(FullTraining, "train", begun)
+    for known, is_told in ((seen.hash, False), ("0123", True)):
+        (job / "lineage.json").write_text(json.dumps({"data": known}))
+        assert main(job) == INTERRUPTED
+        told = f"warning: the data is not what the trial was trained on: its content hash is {seen.hash}, not 0123"
+        assert (told in capsys.readouterr().out) == is_told
+    latents: Any = object()
+    monkeypatch.setattr(input_images, "images_for", lambda data, spec: replace(seen, latents=latents))
+    with pytest.raises(UserError, match="Images or autoencoder are others"):
+        main(job)
 
 
 @pytest.mark.parametrize(
