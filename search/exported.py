@@ -44,18 +44,18 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
     Raises:
         UserError: when the folder exists, or the trial's files are gone or damaged.
     """
+    from search.report.answer import NO_MODEL
     from trainers.models import files
 
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists already. Give another --out, or remove it.")
     sources = {name: views.file(trial.path, name) for name in _COPIED}
     teacher = views.file("teacher", "model.safetensors")
-    missing = [name for name, source in sources.items() if source is None]
+    missing = [f"{trial.path}/{name}" for name, source in sources.items() if source is None]
     if missing or teacher is None:
-        raise UserError(
-            f"trial {trial.number} cannot be exported: {views.folder / trial.path} has no {missing or 'teacher'}. "
-            "Choose another trial."
-        )
+        advice = "Choose another trial." if teacher and any(map(views.has_model, views.complete)) else NO_MODEL
+        lacking = " and no ".join(missing or ["teacher/model.safetensors"])
+        raise UserError(f"trial {trial.number} cannot be exported: {views.folder} has no {lacking}. {advice}")
     space = Space.read(views.space_file)
     images = images or full_images(space)
     # Before anything is made: that the candidate is one of the space, and that its figures can be read.

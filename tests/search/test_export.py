@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from search.export import main
-from search.exported import full_images
+from search.exported import export, full_images
 from search.space import Space
 from search.views import StudyViews
 from tests.search.study_folder import trial, write_strip, write_views
 from tests.search.told_space import TOLD
+from trainers.errors import UserError
 from trainers.job import Job
 from trainers.models import files
 from trainers.models.diffusion_model import DiffusionModel
@@ -41,6 +42,17 @@ def test_full_training_is_as_long_as_the_teachers_and_never_shorter_than_a_trial
     assert of("combined.yaml") == 12_800_000
     assert of("combined_small.yaml") == 300_000
     assert of("combined_small.yaml", "teacher.images=1000") == 54_000
+
+
+def test_where_no_trial_has_a_model_no_other_is_advised(views: StudyViews, tmp_path: Path) -> None:
+    (record,) = views.complete
+    (views.folder / record.path / "samples.webp").unlink()
+    with pytest.raises(UserError, match=r"has no trials/0000/samples\.webp\. Choose another trial\.$"):
+        export(views, record, tmp_path / "out")
+    (views.folder / record.path / files.FILE).unlink()
+    with pytest.raises(UserError, match=r"safetensors and no trials/0000/samples\.webp\. This copy of the study holds"):
+        export(views, record, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_says_how_long_the_full_training_is(
