@@ -284,6 +284,7 @@ def _write_folder(
         "achieved": [dict(note) for note in model.notes],
         "images": plan.rungs[-1],
         "seed": plan.seed,
+        "micro_batches": plan.micro_batches,
         "data": images.hash,
         "seconds": {**seconds, "files": perf_counter() - begun},
         "versions": versions(),

@@ -109,6 +109,7 @@ def _lineage(views: StudyViews, space: Space, trial: TrialView, measured: Mappin
         "trial": trial.number,
         "candidate": trial.candidate,
         "seed": measured.get("seed", 0),
+        "micro_batches": measured.get("micro_batches", 1),
         "space": space.fingerprint(),
         "data": measured.get("data", ""),
         "teacher": views.front.teacher.values if views.front.teacher else {},

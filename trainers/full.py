@@ -178,6 +178,7 @@ class _Full:
             until_images=self.images,
             on_progress=show,
             processes=self.processes,
+            micro_batches=job.micro_batches,
         )
         with self.processes.first_alone():
             # Only the first stage meets the teacher itself.

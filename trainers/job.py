@@ -40,6 +40,7 @@ class Job:
         objectives: As written; whoever measures reads them.
         seed: Of the trial that was exported, so that the full training sees the same noise.
         data_hash: Of the content of the data that the trial saw; empty for a recipe that is no trial's.
+        micro_batches: Parts in which the trial computed each batch, for want of memory; 1 where it did not.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Job:
     objectives: tuple[Any, ...]
     seed: int
     data_hash: str
+    micro_batches: int
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -78,7 +80,7 @@ class Job:
             advice = "Every value must be fixed; correct it, or export the trial again."
             raise UserError("\n  ".join([f"{path} is no recipe to train:", *mistakes, advice]))
         lineage = json_inside(folder, _LINEAGE) or {}
-        seed, data_hash = lineage.get("seed"), lineage.get("data")
+        seed, data_hash, parts = (lineage.get(key) for key in ("seed", "data", "micro_batches"))
         return cls(
             name=str(written.get("name", folder.name)),
             data=data,
@@ -89,6 +91,7 @@ class Job:
             objectives=objectives,
             seed=seed if isinstance(seed, int) else 0,
             data_hash=data_hash if isinstance(data_hash, str) else "",
+            micro_batches=max(1, parts) if isinstance(parts, int) else 1,
         )
 
 

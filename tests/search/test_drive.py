@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import statistics
@@ -296,6 +297,11 @@ def test_a_trial_that_waited_ends_as_one_that_did_not(plan: TrialPlan, shop: Wor
     parts = [replace(waited, first_rung=rung, last_rung=rung) for rung in range(3)]
     assert [value for part in parts for value in fids(part, shop)] == unbroken and len(set(unbroken)) == 3
     assert files.load(waited.folder).fingerprint() == files.load(plan.folder).fingerprint()
+
+
+def test_what_a_trial_fitted_in_is_kept_for_its_full_training(plan: TrialPlan, shop: Workshop) -> None:
+    list(train(replace(plan, rungs=plan.rungs[:1], last_rung=0, micro_batches=2), shop))
+    assert json.loads((Path(plan.folder) / "measurements.json").read_text())["micro_batches"] == 2
 
 
 def test_a_rung_that_was_kept_but_not_told_is_only_measured(

@@ -30,7 +30,9 @@ def views(tiny: DiffusionModel, tmp_path: Path) -> StudyViews:
     for path in ("teacher", record["path"]):
         files.save(tiny, folder / path)
     write_strip(folder / record["path"] / "samples.webp", noise=0.1)
-    (folder / record["path"] / "measurements.json").write_text('{"measurements": {}, "data": "0123"}')
+    (folder / record["path"] / "measurements.json").write_text(
+        '{"measurements": {}, "data": "0123", "micro_batches": 4}'
+    )
     return StudyViews.open(folder)
 
 
@@ -64,4 +66,5 @@ def test_export_says_how_long_the_full_training_is(
     assert said.endswith("train it in full, on 400,000 images, with")
     # Ready to be pasted: on one line, and quoted.
     assert shlex.split(command) == ["python", "-m", "trainers.full", str(out)]
-    assert Job.read(out).budget.images == 400_000
+    job = Job.read(out)
+    assert (job.budget.images, job.data_hash, job.micro_batches) == (400_000, "0123", 4)

@@ -209,6 +209,19 @@ def test_the_card_tells_what_the_folder_holds(job: Path) -> None:
     assert record["seed"] == 3 and record["images"] == 60
 
 
+@pytest.mark.parametrize(("written", "parts"), [(4, 4), (-1, 1), ("4", 1), (None, 1)])
+def test_a_trial_that_fitted_in_parts_is_trained_in_parts(
+    written: object, parts: int, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(training: FullTraining, run: Run) -> None:
+        assert run.micro_batches == parts
+        raise KeyboardInterrupt
+
+    (job / "lineage.json").write_text(json.dumps({"micro_batches": written}))
+    monkeypatch.setattr(FullTraining, "train", begun)
+    assert main(job) == INTERRUPTED
+
+
 def test_data_that_is_not_the_trials_is_told_and_other_latents_are_refused(
     job: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
