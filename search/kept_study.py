@@ -56,7 +56,7 @@ class KeptStudy:
             UserError: when the space has mistakes, or the study cannot be run or is held by another driver.
             KeyboardInterrupt: when interrupted; what is measured is kept.
         """
-        from search.session import HELD, PAUSED, Session
+        from search.session import Session
         from trainers.command import INTERRUPTED
 
         session = Session(
@@ -70,12 +70,8 @@ class KeptStudy:
         code = session.go()
         if code == INTERRUPTED:
             raise KeyboardInterrupt
-        if code == HELD:
-            raise UserError(f"{session.folder} is held by another driver. Wait for it, or give another name.")
-        if code == PAUSED:
-            raise UserError(
-                f"{session.folder} is paused: too many trials failed alike in a row. Run it again to go on."
-            )
+        if code:
+            raise UserError(session.ended_by.strip())
         return cls.open(session.folder)
 
     def table(self) -> pandas.DataFrame:

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,11 @@ _READ_BYTES = 10**9
 
 @dataclass
 class Session:
-    """One call of this command."""
+    """One call of this command.
+
+    Args:
+        ended_by: What was said of why it ended, where it was neither done nor interrupted.
+    """
 
     path: Path
     name: str | None = None
@@ -51,6 +55,7 @@ class Session:
     price_per_hour: float | None = None
     tries: tuple[Path, ...] = ()
     take_over: bool = False
+    ended_by: str = field(default="", init=False)
 
     def go(self, *, dry_run: bool = False, resume: bool = False, as_json: bool = False) -> int:
         from rich.console import Console
@@ -214,17 +219,16 @@ class Session:
             with held(self.folder, engine, take_over=self.take_over, say=self._say) as lease:
                 return self._search_holding(foresight, seen, images, lease)
         except StudyHeldError as error:
-            sys.stderr.write(f"{for_terminal(str(error))}\n")
-            return HELD
+            return self._ended(f"{for_terminal(str(error))}\n", HELD)
         except (OSError, SQLAlchemyError, StorageInternalError) as error:
             if not isinstance(error, OSError) and is_damage(error):
                 raise UserError(unusable(self.folder / FILE, reason_of(error))) from None
             # The disk is full, or the database locked, read-only or away: no fault of the study's.
-            sys.stderr.write(self._stopped(f"{self.folder} could not be written or read ({reason_of(error)})"))
-            return PAUSED
+            return self._ended(
+                self._stopped(f"{self.folder} could not be written or read ({reason_of(error)})"), PAUSED
+            )
         except RayletDiedError as error:
-            sys.stderr.write(self._stopped(str(error)))
-            return PAUSED
+            return self._ended(self._stopped(str(error)), PAUSED)
 
     def _search_holding(self, foresight: Foresight, seen: Survey, images: Images, lease: Lease) -> int:
         from search import by_hand, preflight
@@ -271,8 +275,7 @@ class Session:
         show_end(self.console, study, tally if ran else None)
         self._say(f"wall time {duration(time.monotonic() - self.begun)}")
         if study.streak.is_too_long:
-            sys.stderr.write(self._paused(study.streak))
-            return PAUSED
+            return self._ended(self._paused(study.streak), PAUSED)
         return 0
 
     def _adopt(self, study: Study) -> None:
@@ -298,6 +301,11 @@ class Session:
             if found:
                 said = "; ".join(found)
                 self._say(f"warning: trial {last.number} ran elsewhere, and what follows may differ from it: {said}")
+
+    def _ended(self, why: str, code: int) -> int:
+        self.ended_by = why
+        sys.stderr.write(why)
+        return code
 
     def _stopped(self, reason: str) -> str:
         return (

@@ -92,3 +92,15 @@ def test_importing_it_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_search_that_stops_says_why_in_python_too(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.session import PAUSED, Session
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Session, "_search", lambda self: self._ended(self._stopped("no space left on device"), PAUSED))
+    with pytest.raises(UserError, match="stopped: no space left on device") as stop:
+        Study.run(repository / "spaces/pruning_ratios.yaml")
+    assert "go on with:" in str(stop.value)
