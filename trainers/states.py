@@ -54,7 +54,8 @@ def load_state(folder: Path, *, name: str = STATE_FILE, device: str = "cpu") -> 
     try:
         with safe_open(path, framework="pt", device=device) as opened:
             metadata: dict[str, str] = opened.metadata() or {}
-            held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+            # As aligned as a new tensor: kernels round otherwise where memory is not.
+            held = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
         progress = json.loads(metadata["progress"])
         beside = {
             key.removeprefix(_BESIDE): files.unpacked(_under(f"{key}:", held), json.loads(written))

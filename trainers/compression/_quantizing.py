@@ -79,7 +79,8 @@ def _stored(stage: Quantize, layer: Layer, *, is_named: bool) -> Layer:
 def _format(stage: Quantize, layer: Layer) -> str:
     if stage.bits == 4:
         return stage.format
-    return "llm_int8" if stage.activations == 8 and layer.kind == "linear" else "int8"
+    # Of a single input torch's int8 product on a CPU is whatever lay in memory.
+    return "llm_int8" if stage.activations == 8 and layer.kind == "linear" and layer.inputs > 1 else "int8"
 
 
 def _can_hold(layer: Layer, stage: Quantize) -> bool:

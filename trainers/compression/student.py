@@ -34,7 +34,8 @@ class Student(Stage):
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
         network = self._network_like(spec)
-        mistakes = network.mistakes()
+        mistakes = network.data_mistakes(image_size=spec.image_size, image_channels=spec.image_channels)
+        mistakes += network.mistakes()
         if network.classes not in (0, spec.network.classes):
             mistakes.append(
                 f"classes is {network.classes}, the teacher's {spec.network.classes}. Use the teacher's, or 0 for none."

@@ -47,12 +47,15 @@ class Intermediate:
         from trainers.models.tracing import spec_of
 
         network = self.network.for_data(image_size=spec.image_size, image_channels=spec.image_channels)
+        if mistakes := network.data_mistakes(image_size=spec.image_size, image_channels=spec.image_channels):
+            raise UserError("\n".join(mistakes))
         if network.classes not in (0, spec.network.classes):
             raise UserError(f"classes is {network.classes}, expected {spec.network.classes}, or 0 for none.")
         if mistakes := network.mistakes():
             raise UserError("\n".join(mistakes))
         diffusion = spec.diffusion if self.timesteps is None else spec.diffusion.shortened(self.timesteps)
-        made = spec_of(network, sampling_steps=spec.sampling_steps, diffusion=diffusion)
+        steps = min(spec.sampling_steps, diffusion.steps)
+        made = spec_of(network, sampling_steps=steps, diffusion=diffusion)
         return replace(made, sampler=spec.sampler)
 
 
@@ -70,9 +73,11 @@ class Gradual(TaughtStage):
     via: tuple[Intermediate, ...] = ()
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
+        from trainers.distillation._checks import check_training
+
         for place, between in enumerate(self.via):
             try:
-                between.spec_like(spec)
+                check_training(self, between.spec_like(spec))
             except UserError as error:
                 raise UserError("\n".join(f"via: item {place}: {line}" for line in str(error).splitlines())) from None
         return super().plan(spec)

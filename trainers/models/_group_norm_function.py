@@ -222,8 +222,8 @@ def _flat(value: Tensor, *, like: Tensor | None = None) -> tuple[Tensor, tuple[i
 
 
 def is_channels_last(value: Tensor) -> bool:
-    """Whether the channels of a pixel lie side by side in memory."""
-    return value.movedim(1, -1).is_contiguous()
+    """Whether the channels of a pixel lie side by side in memory, and not its pixels: of one channel, both do."""
+    return not value.is_contiguous() and value.movedim(1, -1).is_contiguous()
 
 
 def _chunks(flat: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:

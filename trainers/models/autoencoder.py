@@ -153,7 +153,8 @@ class Autoencoder:
         try:
             with safe_open(file, framework="pt") as opened:
                 metadata: dict[str, str] = opened.metadata() or {}
-                state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+                # As aligned as a new tensor: kernels round otherwise where memory is not.
+                state = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
             if metadata.get("format") != _FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
             return assembled(metadata["kind"], json.loads(metadata["config"]), state)

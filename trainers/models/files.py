@@ -52,7 +52,8 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
     try:
         with safe_open(file, framework="pt", device=str(device)) as opened:
             metadata: dict[str, str] = opened.metadata() or {}
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+            # As aligned as a new tensor: kernels round otherwise where memory is not.
+            state = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return unpacked(state, metadata)
     except (SafetensorError, UserError, *UNFIT) as error:
         reason = (str(error) or type(error).__name__)[:LONGEST_REASON].rstrip(".")

@@ -95,6 +95,15 @@ class Network(ABC):
             image_channels=self.image_channels or image_channels,
         )
 
+    def data_mistakes(self, *, image_size: int, image_channels: int) -> list[str]:
+        """Where these options name other images than those, one sentence each."""
+        sizes = (("image_size", self.image_size, image_size), ("image_channels", self.image_channels, image_channels))
+        return [
+            f"{name} is {own}, the teacher's {theirs}, and both see the same images. Leave it out."
+            for name, own, theirs in sizes
+            if own not in (None, theirs)
+        ]
+
 
 def halving_mistakes(image_size: int | None, resolutions: int) -> list[str]:
     """Whether images of this size can be halved between so many resolutions; empty when they can, or have no size."""

@@ -209,6 +209,13 @@ def test_8_bit_activations_are_of_linear_layers(run: Run) -> None:
     assert of_kind == {("conv", "int8", True), ("linear", "llm_int8", False)}
 
 
+def test_8_bit_activations_are_never_of_a_single_input(run: Run) -> None:
+    """Of which torch's int8 product on a CPU is whatever lay in memory."""
+    narrow = {"prune": {"ratio": {"time": 0.99}, "rule": "flexible", "criterion": "magnitude"}}
+    layers = Recipe.parse([narrow, {"quantize": {"bits": 8, "activations": 8}}]).plan(run.teacher.spec).layers
+    assert {each.format for each in layers.values() if each.kind == "linear" and each.inputs == 1} == {"int8"}
+
+
 @pytest.mark.parametrize(
     ("where", "expected"),
     [

@@ -43,6 +43,24 @@ def test_betas_of_its_own_are_refused_where_they_change_nothing(
         planned(replace(tiny.spec, diffusion=diffusion), network={"unet": SMALL}, own_betas=True, **options)
 
 
+@pytest.mark.parametrize(("size", "theirs"), [({"image_channels": 3}, 1), ({"image_size": 16}, 8)])
+def test_it_sees_the_images_that_the_teacher_sees(tiny: DiffusionModel, size: dict[str, int], theirs: int) -> None:
+    ((name, own),) = size.items()
+    said = f"{name} is {own}, the teacher's {theirs}"
+    with pytest.raises(UserError, match=rf"student\.network: {said}"):
+        planned(tiny.spec, network={"unet": {**SMALL, **size}})
+    with pytest.raises(UserError, match=rf"gradual\.via: item 0: {said}"):
+        Recipe.parse([{"gradual": {"via": [{"network": {"unet": {**SMALL, **size}}}]}}]).plan(tiny.spec)
+
+
+def test_what_is_between_must_answer_without_labels_where_they_are_dropped() -> None:
+    options = {"channels": (8, 8), "bottleneck": 8, "heads": 2, "time_dim": 16, "classes": 10}
+    spec = spec_of(GuidedUnet(image_size=8, image_channels=1, **options), sampling_steps=4)
+    via = [{"network": {"unet": {**SMALL, "classes": 10}}}]
+    with pytest.raises(UserError, match=r"gradual\.via: item 0: label_dropout: 0\.1 needs a network"):
+        Recipe.parse([{"gradual": {"via": via, "label_dropout": 0.1}}]).plan(spec)
+
+
 def test_guidance_goes_on_only_where_the_student_also_answers_without_labels() -> None:
     teacher = GuidedUnet(
         image_size=8, image_channels=1, classes=10, channels=(8, 8), bottleneck=8, heads=2, time_dim=16

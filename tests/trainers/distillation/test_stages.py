@@ -51,7 +51,8 @@ RECIPES: dict[str, list[Any]] = {
     ],
     "gradual through two": [
         STUDENT,
-        {"gradual": {**BATCH, "via": [{"network": SMALL}, {"network": SMALL, "images": 0.5}]}},
+        # Fewer timesteps than the teacher is drawn in.
+        {"gradual": {**BATCH, "via": [{"network": SMALL, "timesteps": 3}, {"network": SMALL, "images": 0.5}]}},
     ],
     "progressive": [{"progressive": {**BATCH, "halvings": 2, "start": 8, "ema": 0.9}}],
     "progressive with pruning": [

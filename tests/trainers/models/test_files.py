@@ -22,8 +22,9 @@ from trainers.models.networks.unet import Unet
 from trainers.models.stored_bits import stored_tensors
 from trainers.models.tracing import spec_of
 from trainers.recipe import Recipe
-from trainers.run import Run
+from trainers.run import Run, TrainingState
 from trainers.stage import STAGES
+from trainers.states import load_state, save_state
 
 COMPRESSED = [
     {"prune": {"ratio": 0.4, "rule": "flexible", "criterion": "magnitude"}},
@@ -71,6 +72,17 @@ def test_models_load_in_a_fresh_process_bit_for_bit(run: Run, tmp_path: Path) ->
         loaded = files.load(tmp_path / name)
         assert loaded.spec == model.spec and loaded.fingerprint() == model.fingerprint()
         assert loaded.log == model.log and loaded.notes == model.notes
+
+
+def test_what_is_loaded_lies_in_memory_as_what_is_made(run: Run, tmp_path: Path) -> None:
+    """Kernels of a CPU round otherwise where it does not, and a single image is answered otherwise."""
+    model = Recipe.parse(COMPRESSED).run(run)
+    files.save(model, tmp_path)
+    save_state(TrainingState(model=model, stage=0, images=1, tensors={"moment": torch.ones(3)}), tmp_path)
+    state = load_state(tmp_path)
+    assert state is not None
+    for loaded in (files.load(tmp_path), state.model):
+        assert {tensor.data_ptr() % 64 for tensor in loaded.net.state_dict().values()} == {0}
 
 
 @pytest.mark.parametrize("storage", STORED)

@@ -73,6 +73,18 @@ def test_formula_and_chunks_agree(norm: FlexibleGroupNorm) -> None:
     assert_close(Normalise.apply(input, *given), formula(input, *given))
 
 
+def test_a_single_channel_that_is_left_has_the_gradient_of_the_slow_way() -> None:
+    norm = random_norm((1,), (4,))
+    input_BCHW = (torch.randn(3, 1, 4, 5) + 1).requires_grad_()
+    target = torch.randn_like(input_BCHW)
+    slow = reference(input_BCHW, norm.weight, norm.bias, sizes=(1,), over=(4,))
+    given = (input_BCHW, norm.weight, norm.bias)
+    fast_gradients, slow_gradients = (
+        torch.autograd.grad((output * target).sum(), given) for output in (norm(input_BCHW), slow.float())
+    )
+    assert_close(fast_gradients, slow_gradients, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (5,), (2, 6, 1, 7)])
 def test_groups_of_any_size_are_normalised_over_their_own_channels(sizes: tuple[int, ...]) -> None:
     norm = random_norm(sizes)

@@ -306,6 +306,7 @@ def test_any_depth_gives_an_image_for_an_image(network: Network) -> None:
         (GuidedUnet(image_size=8, image_channels=1, channels=(6, 64)), "heads: 4 does not divide the width 6"),
         (GuidedUnet(image_size=8, image_channels=1, bottleneck=36, norm_groups=32), "the bottleneck of 36"),
         (GuidedUnet(image_size=8, image_channels=1, time_dim=7), "7 is odd"),
+        (Unet(image_size=8, image_channels=1, channels=(2, 4), norm_groups=1), "freq_shift: 1 is half of the first"),
         (LatentUnet(image_size=6, image_channels=1, channels=(8, 8, 8)), "6 pixels cannot be halved 2 times"),
         (LatentUnet(image_size=8, image_channels=1, channels=(8, 12), norm_groups=8), "8 does not divide the width 12"),
         (

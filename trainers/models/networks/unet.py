@@ -68,6 +68,11 @@ class Unet(Network):
             )
         if self.head_dim and any(width % self.head_dim for width in self.channels):
             found.append(f"head_dim: {self.head_dim} does not divide all of channels {list(self.channels)}.")
+        if self.channels[0] // 2 == self.freq_shift:
+            found.append(
+                f"freq_shift: {self.freq_shift} is half of the first of channels {list(self.channels)}, by which the "
+                "time's frequencies are not defined. Choose another, or more channels."
+            )
         depth = depth_mistakes(self.layers, len(self.channels))
         return found + depth + halving_mistakes(self.image_size, len(self.channels))
 
