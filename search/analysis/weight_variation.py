@@ -20,7 +20,7 @@ from search.analysis.finding import Finding, Panel
 from search.report.axes import axis
 from search.report.number import significant
 from search.views import ObjectiveView
-from trainers.compression.descent import NotDescendedError, inherited
+from trainers.compression.descent import NotDescendedError, inherited, query_scales
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _step(before: str, ancestor: DiffusionModel, after: str, model: DiffusionMod
             f"{after} does not descend from {before}: it {found}. Give models that were trained or pruned one from the "
             "other, the first one first."
         ) from None
-    scale_of = _query_scales(ancestor.spec, model.spec)
+    scale_of = query_scales(ancestor.spec, model.spec)
     means: dict[str, list[float]] = {}
     for name, layer in model.spec.layers.items():
         if layer.is_product:
@@ -138,15 +138,6 @@ def _step(before: str, ancestor: DiffusionModel, after: str, model: DiffusionMod
 
 def _parameters(model: DiffusionModel) -> dict[str, torch.Tensor]:
     return dict(model.net.named_parameters())
-
-
-def _query_scales(ancestor: ArchSpec, spec: ArchSpec) -> dict[str, float]:
-    """Query layer -> what pruning multiplied its weights by: attention divides by the root of its head width."""
-    widths = [
-        {each.query: held.layers[each.query].outputs / each.heads for each in held.attentions}
-        for held in (ancestor, spec)
-    ]
-    return {query: math.sqrt(widths[1][query] / width) for query, width in widths[0].items()}
 
 
 def _check_comparable(name: str, spec: ArchSpec) -> None:

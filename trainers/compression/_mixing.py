@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from trainers.compression._gradients import kept_sums
-from trainers.compression.descent import NotDescendedError, inherited
+from trainers.compression.descent import NotDescendedError, inherited, query_scales
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ def mixed_gradients(model: DiffusionModel, run: Run, criterion: GradientCriterio
             f"criterion mixed: the student {found}. The teacher's gradients fit only a student that is the teacher, "
             "pruned or not. Use diff_pruning, which needs only the student, or leave out the stage student."
         ) from None
+    # A query that pruning made larger by a factor has a gradient that is smaller by it.
+    for query, scale in query_scales(run.teacher.spec, model.spec).items():
+        for name in (f"{query}.weight", f"{query}.bias"):
+            if name in of_teacher:
+                of_teacher[name] = of_teacher[name] / scale
     mixed = {name: share * tensor.to(model.device) for name, tensor in of_teacher.items()}
     if share < 1:
         for name, tensor in kept_sums(model, run, criterion).items():

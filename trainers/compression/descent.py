@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,21 @@ def inherited(tensors: Mapping[str, Tensor], model: DiffusionModel, ancestor: Di
         NotDescendedError: when the parameters of ``model`` are not shaped like the result.
     """
     if model.spec.network != ancestor.spec.network:
-        raise NotDescendedError(f"is another network: {model.spec.network}, not {ancestor.spec.network}")
+        raise NotDescendedError("is another network")
     smaller = _restricted(tensors, _survivors(model, ancestor), ancestor.spec)
     shapes = {name: tensor.shape for name, tensor in smaller.items()}
     if shapes != {name: parameter.shape for name, parameter in model.net.named_parameters()}:
         raise NotDescendedError("has other widths than its list of surviving channels says")
     return smaller
+
+
+def query_scales(ancestor: ArchSpec, spec: ArchSpec) -> dict[str, float]:
+    """Query layer -> what pruning multiplied its weights by: attention divides by the root of its head width."""
+    widths = [
+        {each.query: held.layers[each.query].outputs / each.heads for each in held.attentions}
+        for held in (ancestor, spec)
+    ]
+    return {query: math.sqrt(widths[1][query] / width) for query, width in widths[0].items()}
 
 
 def check_survivors(model: DiffusionModel) -> None:

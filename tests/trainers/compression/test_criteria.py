@@ -508,6 +508,16 @@ def test_a_teacher_that_was_pruned_itself_counts_its_own_channels(run: Run, stud
     assert_close(mixed_gradients(again, run, criterion)[f"{INNER}.bias"], expected, rtol=1e-3, atol=1e-6)
 
 
+def test_queries_of_a_narrower_head_have_the_teachers_importance(run: Run) -> None:
+    query = "mid_block.attentions.0.to_q"
+    student = Recipe.parse([{"prune": {"ratio": {"*.to_q": 0.5}, "criterion": "magnitude"}}]).run(run)
+    criterion = Mixed(gamma=1.0, schedule="fixed", timesteps=4, images=16)
+    weight, of_teacher = f"{query}.weight", slow_sums(run.teacher, run, criterion)
+    expected = (run.teacher.net.get_parameter(weight) * of_teacher[weight])[list(student.survivors[query])]
+    found = student.net.get_parameter(weight) * mixed_gradients(student, run, criterion)[weight]
+    assert_close(found, expected, rtol=1e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
