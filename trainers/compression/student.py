@@ -23,7 +23,9 @@ class Student(Stage):
 
     Args:
         network: The student's architecture; its widths and number of blocks can be knobs.
-        timesteps: T' of its process; the teacher's T when left out. At equal times t'/T' = t/T there is equal noise.
+        timesteps: T' of its process; the teacher's T when left out. At equal times t'/T' = t/T there is equal noise, of
+            linear schedules nearly: their signal-to-noise ratio differs by 0.4 dB at most with 500 of 1000 steps, by 3
+            dB with 100, and by far more with few.
         own_betas: The linear schedule goes from the teacher's first to its last beta in T' steps, as in the work on a
             compact CIFAR-10 DDPM; with fewer steps images then keep more of their signal at the end.
     """
