@@ -42,14 +42,15 @@ class Cache:
     def tensors(self, kind: str, key: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The stored tensors, made and stored first when they are not there; a damaged file is made again."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file, save
+        from safetensors.torch import save
 
         from trainers.atomic import write_atomically
+        from trainers.tensor_file import read_tensors
 
         path = self.path(kind, key)
         if path.is_file():
             try:
-                return load_file(path)
+                return read_tensors(path)[0]
             except SafetensorError:
                 path.unlink(missing_ok=True)
         made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}

@@ -12,6 +12,7 @@ from trainers.errors import UserError
 from trainers.foreign import LONGEST_REASON
 from trainers.models import files
 from trainers.run import TrainingState, UnfitStateError
+from trainers.tensor_file import read_tensors
 from trainers.visible import visible
 
 if TYPE_CHECKING:
@@ -46,16 +47,13 @@ def load_state(folder: Path, *, name: str = STATE_FILE, device: str = "cpu") -> 
     Raises:
         UnfitStateError: when it is damaged, or none of ours.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = folder / name
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt", device=device) as opened:
-            metadata: dict[str, str] = opened.metadata() or {}
-            # As aligned as a new tensor: kernels round otherwise where memory is not.
-            held = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
+        held, metadata = read_tensors(path, device=device)
         progress = json.loads(metadata["progress"])
         beside = {
             key.removeprefix(_BESIDE): files.unpacked(_under(f"{key}:", held), json.loads(written))

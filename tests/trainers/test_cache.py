@@ -38,3 +38,9 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="SLIMFRONT_CACHE"):
         Cache(tmp_path / "file" / "cache").tensors("kind", {}, lambda: {"value": torch.zeros(1)})
+
+
+def test_what_is_found_lies_in_memory_as_what_is_made(tmp_path: Path) -> None:
+    for _ in range(2):
+        found = Cache(tmp_path).tensors("kind", {}, lambda: {str(size): torch.ones(size) for size in (1, 3, 5, 7)})
+        assert {tensor.data_ptr() % 64 for tensor in found.values()} == {0}

@@ -32,6 +32,7 @@ from trainers.models._pretrained import (
 )
 from trainers.models._strict import check_types
 from trainers.models.network import MOST_BLOCKS, MOST_LEVELS, Layers
+from trainers.tensor_file import read_tensors
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, VQModel
@@ -142,7 +143,7 @@ class Autoencoder:
         Raises:
             UserError: when there is none, or it is damaged or not one of ours.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
         from trainers.models.files import UNFIT
 
@@ -151,10 +152,7 @@ class Autoencoder:
         if not file.is_file():
             raise UserError(f"{file} does not exist. Give a folder that `trainers.full` or `search.export` wrote.")
         try:
-            with safe_open(file, framework="pt") as opened:
-                metadata: dict[str, str] = opened.metadata() or {}
-                # As aligned as a new tensor: kernels round otherwise where memory is not.
-                state = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
+            state, metadata = read_tensors(file)
             if metadata.get("format") != _FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}")
             return assembled(metadata["kind"], json.loads(metadata["config"]), state)

@@ -17,6 +17,7 @@ from trainers.models import float16, linear4bit
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
+from trainers.tensor_file import read_tensors
 from trainers.visible import all_visible
 
 FILE = "model.safetensors"
@@ -42,7 +43,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
     Raises:
         UserError: when there is none, or it is damaged or not one of ours.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = place_of(path)
     # A file that is named itself may be a link; one inside a folder may not lead out of it.
@@ -50,11 +51,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
     if not file.is_file():
         raise UserError(f"{file} does not exist. Give a folder that `trainers.full` or `search.export` wrote.")
     try:
-        with safe_open(file, framework="pt", device=str(device)) as opened:
-            metadata: dict[str, str] = opened.metadata() or {}
-            # As aligned as a new tensor: kernels round otherwise where memory is not.
-            state = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118 (not a dict)
-        return unpacked(state, metadata)
+        return unpacked(*read_tensors(file, device=str(device)))
     except (SafetensorError, UserError, *UNFIT) as error:
         reason = (str(error) or type(error).__name__)[:LONGEST_REASON].rstrip(".")
         raise UserError(f"{file} is not a Slimfront model: {reason}. Export or train it again.") from None
