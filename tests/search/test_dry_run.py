@@ -84,10 +84,12 @@ def test_smallest_and_largest_span_the_space(dry_run) -> None:
 def test_more_workers_than_trials_are_no_faster(dry_run) -> None:
     trials = ["budget.trials=4", "halving=false"]
     seconds = {count: dry_run(DIGITS, set_=trials, workers=count)["estimate_seconds"] for count in (1, 4, 1000)}
-    assert seconds[1] > seconds[4] == seconds[1000]
+    # Almost: part of it is how long the data have really taken to read, now.
+    as_four = pytest.approx(seconds[4], rel=0.1)
+    assert seconds[1] > 1.2 * seconds[4] and seconds[1000] == as_four
     # Of a cluster that was not asked how many it takes.
     report = dry_run(DIGITS, set_=trials, address="auto")
-    assert report["workers"] == 4 and report["estimate_seconds"] == seconds[4]
+    assert report["workers"] == 4 and report["estimate_seconds"] == as_four
 
 
 @pytest.mark.parametrize(
