@@ -9,20 +9,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from objectives.fid import Fid
 from trainers.cache import Cache
-from trainers.compression._asked import Rules, asked_ratios, loss_of
-from trainers.compression._pruning import kept_channels, without
-from trainers.compression._scoring import group_scores
-from trainers.compression.channels import coupled_groups
-from trainers.compression.criteria.criterion import CRITERIA
 from trainers.data.digits import Digits
-from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.quiet import silence_libraries
@@ -103,24 +96,11 @@ def candidates(run: Run, ratio: float) -> dict[str, DiffusionModel]:
         "diff_pruning, paper": {"criterion": "diff_pruning"},
         "diff_pruning, flexible (proper)": {"criterion": "diff_pruning", "rule": "flexible"},
         "diff_pruning, flexible (zeroed)": {"criterion": "diff_pruning", "rule": "flexible", "statistics": "zeroed"},
+        "diff_pruning, shifted groups": {"criterion": "diff_pruning", "rule": "flexible", "statistics": "shifted"},
     }
     models = {"unpruned": run.teacher}
     models |= {name: Recipe.parse([{"prune": {"ratio": ratio, **way}}]).run(run) for name, way in ways.items()}
-    models["diff_pruning, shifted groups"] = shifted(run, ratio)
     return models
-
-
-def shifted(run: Run, ratio: float) -> DiffusionModel:
-    """Ranked freely, but with as many equal groups as before: channels fall into groups that are not theirs."""
-    model = run.teacher
-    groups = coupled_groups(model.spec)
-    scores = group_scores(model, run, criterion=CRITERIA.parse("diff_pruning"), groups=list(groups))
-    asked = asked_ratios(model.spec, groups, ratio)
-    rules = Rules(rule="flexible", round_to=1, heads="narrow")
-    kept = {group.name: kept_channels(scores[group.name], loss_of(group, asked[group.name], rules)) for group in groups}
-    spec, state = without(model.spec, model.net.state_dict(), groups, kept, keeps_count=True)
-    assert not any(isinstance(layer.norm_groups, tuple) for layer in spec.layers.values())
-    return replace(model, net=assembled(spec, state), spec=spec)
 
 
 if __name__ == "__main__":

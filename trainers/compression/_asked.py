@@ -23,6 +23,8 @@ class Rules:
     rule: str
     round_to: int
     heads: str
+    keeps_count: bool
+    """Of norm groups: as many equal ones as before, which a width has to allow."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
     units = group.width // parts // unit
     # The tolerance keeps 0.29999999999999998 * 10 from losing a channel that was asked for.
     wanted = min(math.floor(asked * units + 1e-9), units - 1)
-    fitting = (count for count in range(wanted, 0, -1) if (units - count) * unit * parts % rules.round_to == 0)
+    multiple = math.lcm(rules.round_to, group.norm_groups if rules.keeps_count else 1)
+    fitting = (count for count in range(wanted, 0, -1) if (units - count) * unit * parts % multiple == 0)
     removed = next(fitting, 0)
     reason = ""
     if asked and not removed:
@@ -83,7 +86,7 @@ def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
         whole += f" in {units} heads" if unit > 1 else ""
         reason = f"kept whole: {whole} cannot lose so few"
         if wanted:
-            reason = f"kept whole: {whole} would not stay a multiple of {rules.round_to}"
+            reason = f"kept whole: {whole} would not stay a multiple of {multiple}"
     return Loss(removed * unit * parts, parts, unit, reason)
 
 

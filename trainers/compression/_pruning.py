@@ -195,12 +195,14 @@ def _smaller(layer: Layer, inputs: Tensor | None, outputs: Tensor | None) -> Lay
 
 
 def _losses(stage: Prune, groups: tuple[CoupledGroup, ...], asked: Mapping[str, float]) -> dict[str, Loss]:
-    rules = Rules(rule=stage.rule, round_to=stage.round_to, heads=stage.heads)
+    keeps_count = _norm_rules(stage)["keeps_count"]
+    rules = Rules(rule=stage.rule, round_to=stage.round_to, heads=stage.heads, keeps_count=keeps_count)
     return {group.name: loss_of(group, asked[group.name], rules) for group in groups}
 
 
 def _norm_rules(stage: Prune) -> dict[str, bool]:
-    return {"keeps_count": stage.rule == "paper", "is_zeroed": stage.statistics == "zeroed"}
+    is_shifted = stage.rule == "paper" or stage.statistics == "shifted"
+    return {"keeps_count": is_shifted, "is_zeroed": stage.statistics == "zeroed"}
 
 
 def _check_prunable(spec: ArchSpec) -> None:

@@ -42,8 +42,9 @@ class Prune(Stage):
             does. A norm over concatenated widths keeps as many equal groups, so some of its channels fall into another
             group than before. ``flexible`` ranks freely, every channel stays in its norm group, and groups become
             uneven (Flexible Group Normalization).
-        statistics: Of uneven norm groups: ``proper`` over the channels that are left, or ``zeroed`` as if those removed
-            were there and zero.
+        statistics: Of norm groups that free ranking leaves uneven: ``proper`` over the channels that are left,
+            ``zeroed`` as if those removed were there and zero; or ``shifted``, for comparison: plain norms with as many
+            equal groups as before, so that channels fall into groups that are not theirs.
         heads: ``narrow`` takes the same count of channels from each attention head, ``drop`` takes whole heads.
         round_to: Pruned widths become multiples of this, as hardware likes them (8), never narrower than asked.
         greedy: Scores a group only after those before it lost their channels, from the input on (Li et al. 2017). For
@@ -53,7 +54,7 @@ class Prune(Stage):
     ratio: Ratio | dict[str, Ratio] = 0.0
     criterion: Annotated[Criterion, CRITERIA] = field(default_factory=DiffPruning)
     rule: Literal["paper", "flexible"] = "paper"
-    statistics: Literal["proper", "zeroed"] = "proper"
+    statistics: Literal["proper", "zeroed", "shifted"] = "proper"
     heads: Literal["narrow", "drop"] = "narrow"
     round_to: Count = 1
     greedy: bool = False

@@ -68,7 +68,7 @@ def test_a_pruned_network_equals_the_masked_one(rule: str, head_dim: int | None,
     model = build(network, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     groups = coupled_groups(model.spec)
-    rules = Rules(rule=rule, round_to=1, heads="narrow")
+    rules = Rules(rule=rule, round_to=1, heads="narrow", keeps_count=rule == "paper")
     kept = {
         group.name: kept_channels(torch.rand(group.width, generator=generator), loss_of(group, 0.5, rules))
         for group in groups

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -100,7 +101,7 @@ def prunings(kind: str, rules: Sequence[str] = ("paper", "flexible")) -> st.Sear
         {"ratio": ratios(kind), "criterion": st.sampled_from([*criteria, *gradients])},
         optional={
             "rule": st.sampled_from(rules),
-            "statistics": st.sampled_from(["proper", "zeroed"]),
+            "statistics": st.sampled_from(["proper", "zeroed", "shifted"]),
             "heads": st.sampled_from(["narrow", "drop"]),
             "round_to": st.sampled_from([1, 2, 4]),
             "greedy": st.booleans(),
@@ -153,6 +154,13 @@ def inputs(spec: ArchSpec) -> tuple[Tensor, Tensor, Tensor | None]:
 def answer(model: DiffusionModel) -> Tensor:
     with torch.no_grad():
         return model.predict(*inputs(model.spec))
+
+
+def exact_answer(model: DiffusionModel) -> Tensor:
+    """In double precision."""
+    image_BCHW, *others = inputs(model.spec)
+    with torch.no_grad():
+        return replace(model, net=copy.deepcopy(model.net).double()).predict(image_BCHW.double(), *others)
 
 
 def sizes_only(spec: ArchSpec) -> ArchSpec:
@@ -241,25 +249,27 @@ def test_the_pruned_network_is_the_one_with_silent_channels(made: tuple[str, dic
         return
     model = recipe.run(run_of(kind))
     kept = {name: torch.tensor(channels) for name, channels in model.survivors.items()}
-    is_zeroed = stage["prune"].get("statistics") == "zeroed" and stage["prune"].get("rule") == "flexible"
-    if not is_zeroed:
-        model = with_own_norm_groups(model, teacher, kept)
-    torch.testing.assert_close(
-        answer(model), answer(silenced(teacher, kept, is_zeroed=is_zeroed)), rtol=1e-4, atol=1e-5
-    )
+    statistics = stage["prune"].get("statistics", "proper") if stage["prune"]["rule"] == "flexible" else ""
+    if statistics != "zeroed":
+        model = with_own_norm_groups(model, teacher, kept, everywhere=statistics == "shifted")
+    sparse = silenced(teacher, kept, is_zeroed=statistics == "zeroed")
+    # Deep in a network of random weights, single precision is too coarse for it.
+    torch.testing.assert_close(exact_answer(model), exact_answer(sparse), rtol=0, atol=1e-8)
 
 
-def with_own_norm_groups(model: DiffusionModel, teacher: DiffusionModel, kept: dict[str, Tensor]) -> DiffusionModel:
+def with_own_norm_groups(
+    model: DiffusionModel, teacher: DiffusionModel, kept: dict[str, Tensor], *, everywhere: bool
+) -> DiffusionModel:
     """``model`` as delivered, but where channels fell into another group of a norm, each is in its own again.
 
-    The rule ``paper`` may only do so where several coupled groups meet, in a concatenation.
+    Unless ``everywhere``, they may only do so where several coupled groups meet, in a concatenation.
     """
     groups = coupled_groups(teacher.spec)
     own, _ = without(teacher.spec, teacher.net.state_dict(), groups, kept, keeps_count=False)
     norms = {name: layer for name, layer in model.spec.layers.items() if layer.kind == "norm"}
     shifted = {name: own.layers[name] for name in norms if sizes_of(own.layers[name]) != sizes_of(norms[name])}
     meeting = Counter(member.layer for group in groups for member in group.members)
-    assert all(meeting[name] > 1 for name in shifted)
+    assert everywhere or all(meeting[name] > 1 for name in shifted)
     if not shifted:
         return model
     spec = model.spec.with_layers(shifted)

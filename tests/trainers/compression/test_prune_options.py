@@ -14,6 +14,7 @@ from trainers.errors import UserError
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
+from trainers.models.group_norm import FlexibleGroupNorm
 from trainers.models.networks.unet import Unet
 from trainers.models.tracing import spec_of
 from trainers.recipe import Recipe
@@ -177,6 +178,25 @@ def test_zeroed_statistics_are_those_of_the_sparse_network(run: Run) -> None:
     torch.testing.assert_close(
         model.predict(image_BCHW, timestep_B), sparse.predict(image_BCHW, timestep_B), rtol=1e-4, atol=1e-5
     )
+
+
+def test_shifted_groups_are_plain_ones_of_the_channels_that_free_ranking_keeps(run: Run) -> None:
+    def without(ratio: float, statistics: str) -> DiffusionModel:
+        way = {"ratio": ratio, "criterion": "magnitude", "rule": "flexible", "statistics": statistics}
+        return Recipe.parse([{"prune": way}]).run(run)
+
+    shifted, proper = without(0.5, "shifted"), without(0.5, "proper")
+    assert shifted.survivors == proper.survivors
+    norms = {name: layer for name, layer in shifted.spec.layers.items() if layer.kind == "norm"}
+    assert all(layer.norm_groups == run.teacher.spec.layers[name].norm_groups for name, layer in norms.items())
+    assert any(proper.spec.layers[name] != layer for name, layer in norms.items())
+    assert not any(isinstance(module, FlexibleGroupNorm) for module in shifted.net.modules())
+    image_BCHW, timestep_B = torch.randn(2, 1, 8, 8), torch.tensor([3, 700])
+    assert (shifted.predict(image_BCHW, timestep_B) - proper.predict(image_BCHW, timestep_B)).abs().max() > 1e-3
+
+    # A width that as many groups would not divide is none that is pruned to.
+    note = next(note for note in without(0.2, "shifted").notes if note["what"] == "prune conv_in")
+    assert note["achieved"] == 0 and note["note"] == "kept whole: 8 channels would not stay a multiple of 4"
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5])

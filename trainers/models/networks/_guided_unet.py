@@ -50,7 +50,7 @@ class GuidedUnetModule(nn.Module):
 
     def forward(self, image_BCHW: Tensor, timestep_B: Tensor, label_B: Tensor | None) -> Tensor:
         """The prediction, shaped like the images; without a label where it is -1, or everywhere for None."""
-        embedding_BE = sinusoids(timestep_B, self.time_dim)
+        embedding_BE = sinusoids(timestep_B, self.time_dim).to(image_BCHW.dtype)
         if label_B is not None:
             embedding_BE = embedding_BE + self._labels(label_B)
         hidden_BCHW = self.inc(image_BCHW)
