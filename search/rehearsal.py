@@ -60,7 +60,8 @@ class Rehearsal:
     Args:
         teacher, training, measuring: Measured seconds for each predicted one, of training the teacher, of training a
             candidate, and of drawing its images and judging them.
-        trial_seconds: What a trial takes besides: pruning, quantising, costs that are measured.
+        trial_seconds: What a trial takes besides: pruning, quantising.
+        costs_seconds: Of measuring what is not learned, as each complete trial does.
         preparing_seconds: What is computed once, when the teacher is there.
         kept_bytes: Of teacher, gradients and statistics.
         peak_bytes: Memory of this process at its fullest; that of a worker is about the same.
@@ -71,6 +72,7 @@ class Rehearsal:
     training: float = 1.0
     measuring: float = 1.0
     trial_seconds: float = 0.0
+    costs_seconds: float = 0.0
     preparing_seconds: float = 0.0
     kept_bytes: int = 0
     peak_bytes: int | None = None
@@ -150,7 +152,8 @@ def _rehearsed(
             math.fsum(trial.measuring for trial in trials),
             math.fsum(measuring_seconds(foresight, spec) for _, spec in chosen),
         ),
-        trial_seconds=untrained + math.fsum(trial.costs for trial in trials) / len(trials),
+        trial_seconds=untrained,
+        costs_seconds=math.fsum(trial.costs for trial in trials) / len(trials),
         preparing_seconds=max(0.0, preparing),
         kept_bytes=kept,
         peak_bytes=_peak_bytes(),
