@@ -54,6 +54,8 @@ def content(root: Entries) -> dict[str, str]:
         if key == "recipe":
             recipe = read_recipe(entry.node, Mistakes())
             found["recipe"] = flow_text([stage.origin.path for stage in recipe.entries])
+            for listed in recipe.lists:
+                found[listed.origin.path] = flow_text([stage.origin.path for _, stage in listed.children])
             values: list[OpenValue] = list(recipe.entries)
         else:
             values = [opened(entry.node, key, mistakes=Mistakes())]

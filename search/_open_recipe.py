@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,15 +17,21 @@ from trainers.registry import suggestion
 Candidate = dict[str, Value]
 
 _MOST_STAGES = 30
+_MOST_IN_LISTS = 100
 _MOST_VALUES = 800
 """Ends and choices of all knobs: a recipe is read anew for each, so a longer one would take minutes to check."""
 
 
 @dataclass(frozen=True)
 class OpenRecipe:
-    """Stages in order; an entry that is a choice of null leaves its stage out."""
+    """Stages in order; of a choice, null leaves its stage out, and a list stands for all its stages in order."""
 
     entries: tuple[OpenValue, ...]
+
+    @cached_property
+    def lists(self) -> tuple[Branch, ...]:
+        """The lists of stages inside choices."""
+        return tuple(_lists_in(self.entries))
 
     @cached_property
     def knobs(self) -> tuple[Knob, ...]:
@@ -91,7 +97,7 @@ class OpenRecipe:
     def _filled(self, pick: Pick) -> tuple[list[object], Trace]:
         data: list[object] = []
         trace = Trace()
-        for entry in self.entries:
+        for entry in _chosen(self.entries, pick):
             stage = filled(entry, pick, trace, at=(len(data),))
             if stage is not None:
                 data.append(stage)
@@ -109,23 +115,12 @@ class OpenRecipe:
 
 def read_recipe(node: Node, mistakes: Mistakes) -> OpenRecipe:
     """The recipe that ``node`` writes; what is wrong with its form and knobs is added to ``mistakes``."""
-    if not isinstance(node, Items):
-        found = flow_text(plain(node))
-        text = f"must be a list of stages, each as `- prune: {{ratio: 0.3}}`, got {found[:60]}."
+    recipe = OpenRecipe(_opened_stages(node, "recipe", "", mistakes))
+    stages = len(recipe.entries) + sum(len(each.children) for each in recipe.lists)
+    if stages > _MOST_IN_LISTS:
+        text = f"has {stages:,} stages in its lists together, at most {_MOST_IN_LISTS} are tried. Take some out."
         mistakes.add(text, path="recipe", place=node.place)
         return OpenRecipe(())
-    if len(node.items) > _MOST_STAGES:
-        text = f"has {len(node.items):,} stages, at most {_MOST_STAGES} are applied. Take some out."
-        mistakes.add(text, path="recipe", place=node.place)
-        return OpenRecipe(())
-    stages = [_as_stage(item, f"recipe.{index}", mistakes) for index, item in enumerate(node.items)]
-    names = stage_names([_kind(stage, index) for index, stage in enumerate(stages)])
-    entries = [
-        _opened_stage(stage, f"recipe.{index}", names[index], mistakes)
-        for index, stage in enumerate(stages)
-        if stage is not None
-    ]
-    recipe = OpenRecipe(tuple(entries))
     values = sum(len(knob.extremes()) for knob in recipe.knobs)
     if values > _MOST_VALUES:
         text = f"has knobs with {values:,} ends and choices in all, at most {_MOST_VALUES} are tried. Take some out."
@@ -133,6 +128,46 @@ def read_recipe(node: Node, mistakes: Mistakes) -> OpenRecipe:
         return OpenRecipe(())
     _check_paths(recipe, node.place, mistakes)
     return recipe
+
+
+def _opened_stages(
+    node: Node, path: str, prefix: str, mistakes: Mistakes, *, condition: Condition = ()
+) -> tuple[OpenValue, ...]:
+    """The list of stages at ``path``; ``prefix`` is what goes before their names in the paths of their options."""
+    if not isinstance(node, Items):
+        found = flow_text(plain(node))
+        text = f"must be a list of stages, each as `- prune: {{ratio: 0.3}}`, got {found[:60]}."
+        mistakes.add(text, path=path, place=node.place)
+        return ()
+    if len(node.items) > _MOST_STAGES:
+        text = f"has {len(node.items):,} stages, at most {_MOST_STAGES} are applied. Take some out."
+        mistakes.add(text, path=path, place=node.place)
+        return ()
+    stages = [_as_stage(item, f"{path}.{index}", mistakes) for index, item in enumerate(node.items)]
+    names = stage_names([_kind(stage, index) for index, stage in enumerate(stages)])
+    return tuple(
+        _opened_stage(stage, f"{path}.{index}", f"{prefix}{names[index]}", mistakes, condition=condition)
+        for index, stage in enumerate(stages)
+        if stage is not None
+    )
+
+
+def _chosen(entries: Iterable[OpenValue], pick: Pick) -> Iterator[OpenValue]:
+    """The stages that are left when choices of them are answered."""
+    for entry in entries:
+        item = entry.answered(pick) if isinstance(entry, Choice) else entry
+        if isinstance(item, Branch) and item.is_list:
+            yield from _chosen((child for _, child in item.children), pick)
+        else:
+            yield item
+
+
+def _lists_in(entries: Iterable[OpenValue]) -> Iterator[Branch]:
+    for entry in entries:
+        for item in entry.items if isinstance(entry, Choice) else ():
+            if isinstance(item, Branch) and item.is_list:
+                yield item
+                yield from _lists_in(child for _, child in item.children)
 
 
 def stage_places(node: Node) -> dict[str, tuple[int, str]]:
@@ -182,7 +217,7 @@ def _as_stage(node: Node, path: str, mistakes: Mistakes) -> Entries | None:
 def _opened_stage(node: Entries, path: str, name: str, mistakes: Mistakes, *, condition: Condition = ()) -> OpenValue:
     """The entry at ``path``; the stage in it is called ``name`` in the paths of its options."""
     if is_knob(node):
-        return _opened_choice(node, path, mistakes)
+        return _opened_choice(node, path, mistakes, condition)
     ((kind, entry),) = node.entries.items()
     # `- distil:` is written without options, and says the same as `- distil`.
     is_bare = isinstance(entry.node, Leaf) and entry.node.value is None
@@ -191,12 +226,12 @@ def _opened_stage(node: Entries, path: str, name: str, mistakes: Mistakes, *, co
     return Branch(((kind, options),), False, Origin(name, entry.place, entry.place))
 
 
-def _opened_choice(node: Entries, path: str, mistakes: Mistakes) -> OpenValue:
-    """An entry that is a choice of stages; null among them leaves the stage out."""
+def _opened_choice(node: Entries, path: str, mistakes: Mistakes, condition: Condition) -> OpenValue:
+    """An entry that is a choice of stages, or of lists of them that have a name; null leaves the entry out."""
     origin = Origin(path, node.place, node.place)
     before = len(mistakes)
     knob = read_knob(
-        node, path=path, condition=(), report=lambda text, place: mistakes.add(text, path=path, place=place)
+        node, path=path, condition=condition, report=lambda text, place: mistakes.add(text, path=path, place=place)
     )
     if knob is not None and knob.kind != "choice":
         mistakes.add(f"must be a stage or a choice of stages, got {knob}.", path=path, place=node.place)
@@ -214,7 +249,13 @@ def _opened_choice(node: Entries, path: str, mistakes: Mistakes) -> OpenValue:
             items.append(Fixed(None, Origin(path, item.place, item.place)))
             continue
         name = f"{path}.{name_of(stage)}"
-        items.append(_opened_stage(stage, path, name, mistakes, condition=((path, label_of(item)),)))
+        within = (*condition, (path, label_of(item)))
+        ((_, entry),) = stage.entries.items()
+        if isinstance(entry.node, Items):
+            stages = enumerate(_opened_stages(entry.node, name, f"{name}.", mistakes, condition=within))
+            items.append(Branch(tuple(stages), True, Origin(name, entry.node.place, entry.place)))
+        else:
+            items.append(_opened_stage(stage, path, name, mistakes, condition=within))
     return Choice(knob, tuple(items), origin)
 
 

@@ -56,6 +56,11 @@ class Choice:
     items: tuple[OpenValue, ...]
     origin: Origin
 
+    def answered(self, pick: Pick) -> OpenValue:
+        """The item that ``pick`` chooses."""
+        label = pick(self.knob)
+        return next(item for item, known in zip(self.items, self.knob.choices, strict=True) if is_same(known, label))
+
 
 @dataclass(frozen=True)
 class Range:
@@ -117,9 +122,7 @@ def closed(node: Node, path: str, *, mistakes: Mistakes) -> OpenValue:
 def filled(value: OpenValue, pick: Pick, trace: Trace, at: Steps = ()) -> object:
     """Plain data with every knob answered by ``pick``, asked in the order written, a nested one after its choice."""
     if isinstance(value, Choice):
-        label = pick(value.knob)
-        index = next(index for index, known in enumerate(value.knob.choices) if is_same(known, label))
-        return filled(value.items[index], pick, trace, at)
+        return filled(value.answered(pick), pick, trace, at)
     if isinstance(value, Range):
         number = pick(value.knob)
         trace.origins[at] = _end(value, number)

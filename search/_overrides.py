@@ -60,6 +60,9 @@ def _replaced(node: Node, steps: Sequence[str], value: Node) -> Node:
         return value
     step, rest = steps[0], steps[1:]
     if isinstance(node, Items):
+        if step in (stages := stage_places(node)):
+            index, kind = stages[step]
+            return _replaced_item(node, index, (kind, *rest), value)
         return _replaced_item(node, _index(node, step), rest, value)
     if isinstance(node, Leaf):
         node = _unfolded(node, step)
