@@ -19,6 +19,7 @@ _LARGEST = 2**53
 """Beyond it a float, which databases and samplers take all numbers for, no longer tells whole numbers apart."""
 _OPTIONS = {"float": ("log", "step"), "int": ("log", "step"), "choice": ()}
 _EXAMPLE = {"float": "`float: [0.1, 0.5]`", "int": "`int: [1, 8]`"}
+_IF_TWICE = "Open an option inside one of them as a knob instead."
 # An item of a choice that has no name is found under its number: ``item_0``.
 ITEM = "item_"
 
@@ -31,8 +32,14 @@ def is_knob(node: Node) -> bool:
     return isinstance(node, Entries) and any(kind in node.entries for kind in _KINDS)
 
 
-def read_knob(node: Entries, *, path: str, condition: Condition, report: Report) -> Knob | None:
-    """The knob that ``node`` writes; None when it has mistakes, which are reported."""
+def read_knob(
+    node: Entries, *, path: str, condition: Condition, report: Report, if_twice: str = _IF_TWICE
+) -> Knob | None:
+    """The knob that ``node`` writes; None when it has mistakes, which are reported.
+
+    Args:
+        if_twice: What to do where two items of a choice have one name.
+    """
     kinds = [key for key in node.entries if key in _KINDS]
     if len(kinds) > 1:
         report(f"has {' and '.join(map(repr, kinds))}. A knob has one of float, int and choice; keep one.", node.place)
@@ -45,7 +52,7 @@ def read_knob(node: Entries, *, path: str, condition: Condition, report: Report)
         report(f"unknown key {key!r} beside {kind!r} of a knob. {hint}", node.entries[key].place)
     written = node.entries[kind].node
     if kind == "choice":
-        labels = _labels(written, report)
+        labels = _labels(written, report, if_twice)
         found = Knob(path=path, kind="choice", choices=labels, condition=condition) if labels else None
     else:
         bounds = _range(node, "float" if kind == "float" else "int", report)
@@ -139,7 +146,7 @@ def _option(node: Entries, key: str, is_right: Callable[[Any], bool], what: str,
     return _WRONG
 
 
-def _labels(node: Node, report: Report) -> tuple[Value, ...]:
+def _labels(node: Node, report: Report, if_twice: str) -> tuple[Value, ...]:
     if not isinstance(node, Items) or not node.items:
         report(f"must be a list of at least one choice, got {flow_text(plain(node))}.", node.place)
         return ()
@@ -152,7 +159,7 @@ def _labels(node: Node, report: Report) -> tuple[Value, ...]:
         label = label_of(item)
         # 1 and true differ as labels, but Python dictionaries and databases take them for one.
         if any(label == other for other in labels):
-            hint = "Open an option inside one of them as a knob instead." if not isinstance(item, Leaf) else "Keep one."
+            hint = "Keep one." if isinstance(item, Leaf) else if_twice
             report(f"has two choices called {label!r}. {hint}", item.place)
             is_right = False
         # Reported wherever it stands; NaN would never be found among the choices, since it does not equal itself.

@@ -231,7 +231,11 @@ def _opened_choice(node: Entries, path: str, mistakes: Mistakes, condition: Cond
     origin = Origin(path, node.place, node.place)
     before = len(mistakes)
     knob = read_knob(
-        node, path=path, condition=condition, report=lambda text, place: mistakes.add(text, path=path, place=place)
+        node,
+        path=path,
+        condition=condition,
+        report=lambda text, place: mistakes.add(text, path=path, place=place),
+        if_twice="Open an option inside one of them as a knob, or name them: `- first: [sample: {steps: 8}]`.",
     )
     if knob is not None and knob.kind != "choice":
         mistakes.add(f"must be a stage or a choice of stages, got {knob}.", path=path, place=node.place)

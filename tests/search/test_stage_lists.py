@@ -94,7 +94,7 @@ def test_two_ways_can_hold_one_stage(tmp_path: Path) -> None:
         ("- group\n", "- null\n", r"recipe\.0\.smaller\.1: must be a stage"),
         ("- group\n", "- {float: [0, 1]}\n", r"recipe\.0\.smaller\.1: must be a stage or a choice of stages"),
         ("          - group\n", "          - group\n" * 31, r"recipe\.0\.smaller: has 34 stages, at most 30"),
-        ("- progressive:", "- smaller:", r"recipe\.0: has two choices called 'smaller'"),
+        ("- progressive:", "- smaller:", r"recipe\.0: has two choices called 'smaller'.*or name them"),
     ],
 )
 def test_a_mistake_in_a_way_is_told_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
