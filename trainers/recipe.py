@@ -84,6 +84,8 @@ class Recipe:
         spans = list(self.image_spans(run.budget_images))
         for index in range(first, len(self.stages)):
             run.stage_name, run.stage_index = self.names()[index], index
+            is_going_on = run.state is not None and index == first
+            run.begun_with = self._before(index).plan(run.teacher.spec) if is_going_on else None
             run.occurrence, run.occurrences = self._occurrence(index)
             run.first_image, run.last_image = spans[index]
             with run.timed(run.stage_name):
@@ -96,13 +98,16 @@ class Recipe:
 
         if not 0 <= state.stage < len(self.stages):
             raise UnfitStateError(f"it stopped in stage {state.stage} of a recipe with {len(self.stages)}")
-        before = Recipe(self.stages[: state.stage])
-        self.stages[state.stage].check_state(state, spec=before.plan(run.teacher.spec), run=run)
+        spec = self._before(state.stage).plan(run.teacher.spec)
+        self.stages[state.stage].check_state(state, spec=spec, run=run)
         for model in (state.model, *state.beside.values()):
             try:
                 check_survivors(model)
             except NotDescendedError as error:
                 raise UnfitStateError(f"its model {error}") from None
+
+    def _before(self, index: int) -> Recipe:
+        return Recipe(self.stages[:index])
 
     def _occurrence(self, index: int) -> tuple[int, int]:
         """Which stage of its kind this is, from 0, and how many there are."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainers.data.dataset import Images
+    from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
 
 
@@ -88,6 +89,8 @@ class Run:
     kept_state: TrainingState | None = None
     #: Set by the recipe for the stage that is being applied.
     stage_name: str = ""
+    #: The architecture that the stage began with, by its plan; None where it begins now.
+    begun_with: ArchSpec | None = None
     stage_index: int = 0
     #: This stage is number ``occurrence`` (from 0) of ``occurrences`` stages of its kind.
     occurrence: int = 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainers.registry import Registry
 
@@ -48,6 +48,13 @@ class Stage(ABC):
         from trainers.errors import UserError
 
         raise UserError(f"{STAGES.name_of(self)} cannot be applied in parts. Use prune.")
+
+    def notes(self, *, start: ArchSpec, now: ArchSpec, after: Sequence[Stage] = ()) -> tuple[Mapping[str, Any], ...]:
+        """What was asked of ``start``, by this stage and those it comes ``after``, and what ``now`` shows of it.
+
+        As in ``DiffusionModel.notes``; empty for stages that always do what they are asked.
+        """
+        return ()
 
     def check_state(self, state: TrainingState, *, spec: ArchSpec, run: Run) -> None:
         """Make sure that a state is one that this stage leaves, applied to a model of ``spec``.

@@ -55,15 +55,14 @@ def pruned(stage: Prune, model: DiffusionModel, run: Run) -> DiffusionModel:
     """The model without the channels that the criterion scores lowest."""
     _check_prunable(model.spec)
     groups = coupled_groups(model.spec)
-    asked = asked_ratios(model.spec, groups, stage.ratio)
-    losses = _losses(stage, groups, asked)
-    notes = tuple(_note(group, asked[group.name], losses[group.name]) for group in groups if asked[group.name])
+    losses = _losses(stage, groups, asked_ratios(model.spec, groups, stage.ratio))
     losing = [group for group in groups if losses[group.name].count]
     rounds = [[group] for group in losing] if stage.greedy else [losing] if losing else []
     smaller = model
     for names in rounds:
         smaller = _without_lowest(stage, smaller, run, [group.name for group in names], losses)
-    return model.after(stage, net=smaller.net, spec=smaller.spec, notes=notes, survivors=smaller.survivors)
+    said = notes(stage, start=model.spec, now=smaller.spec)
+    return model.after(stage, net=smaller.net, spec=smaller.spec, notes=said, survivors=smaller.survivors)
 
 
 def part(stage: Prune, share: float, *, start: ArchSpec, now: ArchSpec, after: Sequence[Prune]) -> Prune:
@@ -75,13 +74,11 @@ def part(stage: Prune, share: float, *, start: ArchSpec, now: ArchSpec, after: S
         UserError: when a group would lose all its channels.
     """
     groups = coupled_groups(start)
-    parts = [(1.0, asked_ratios(start, groups, earlier.ratio)) for earlier in after]
-    parts.append((share, asked_ratios(start, groups, stage.ratio)))
-    asked = {group.name: sum(taken * ratios[group.name] for taken, ratios in parts) for group in groups}
+    asked = _asked_together(stage, share, groups=groups, start=start, after=after)
     if too_much := next((name for name in asked if asked[name] >= 1), None):
         raise UserError(
-            f"ratio: {too_much} would lose {asked[too_much]:.4g} of its channels in {len(parts)} iterations together, "
-            "and must lose less than 1. Use smaller ratios or fewer halvings."
+            f"ratio: {too_much} would lose {asked[too_much]:.4g} of its channels in {len(after) + 1} iterations "
+            "together, and must lose less than 1. Use smaller ratios or fewer halvings."
         )
     losses = _losses(stage, groups, asked)
     width_before = {group.name: group.width for group in groups}
@@ -92,6 +89,30 @@ def part(stage: Prune, share: float, *, start: ArchSpec, now: ArchSpec, after: S
             for group in coupled_groups(now)
         },
     )
+
+
+def notes(
+    stage: Prune, *, start: ArchSpec, now: ArchSpec, after: Sequence[Prune] = ()
+) -> tuple[Mapping[str, Any], ...]:
+    """The ratio asked of each group of ``start``, by all these stages together, and that achieved in ``now``."""
+    groups = coupled_groups(start)
+    asked = _asked_together(stage, 1.0, groups=groups, start=start, after=after)
+    losses = _losses(stage, groups, asked)
+    left = {group.name: group.width for group in coupled_groups(now)}
+    return tuple(
+        _note(group, asked[group.name], left[group.name], losses[group.name].reason)
+        for group in groups
+        if asked[group.name]
+    )
+
+
+def _asked_together(
+    stage: Prune, share: float, *, groups: Sequence[CoupledGroup], start: ArchSpec, after: Sequence[Prune]
+) -> dict[str, float]:
+    """Group name -> what a share of the stage takes of ``start``, and all of those it comes after."""
+    parts = [(1.0, asked_ratios(start, groups, earlier.ratio)) for earlier in after]
+    parts.append((share, asked_ratios(start, groups, stage.ratio)))
+    return {group.name: sum(taken * ratios[group.name] for taken, ratios in parts) for group in groups}
 
 
 def _without_lowest(
@@ -211,6 +232,6 @@ def _check_prunable(spec: ArchSpec) -> None:
         raise UserError(f"{reshaped[0]} is grouped or quantised already. Put prune before group and quantize.")
 
 
-def _note(group: CoupledGroup, asked: float, loss: Loss) -> dict[str, Any]:
-    note = {"what": f"prune {group.name}", "asked": asked, "achieved": round(loss.count / group.width, 6)}
-    return note | ({"note": loss.reason} if loss.reason else {})
+def _note(group: CoupledGroup, asked: float, left: int, reason: str) -> dict[str, Any]:
+    note = {"what": f"prune {group.name}", "asked": asked, "achieved": round(1 - left / group.width, 6)}
+    return note | ({"note": reason} if reason and left == group.width else {})

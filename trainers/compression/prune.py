@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -79,6 +79,12 @@ class Prune(Stage):
 
         earlier = [stage for stage in after if isinstance(stage, Prune)]
         return _pruning.part(self, share, start=start, now=now, after=earlier)
+
+    def notes(self, *, start: ArchSpec, now: ArchSpec, after: Sequence[Stage] = ()) -> tuple[Mapping[str, Any], ...]:
+        from trainers.compression import _pruning
+
+        earlier = [stage for stage in after if isinstance(stage, Prune)]
+        return _pruning.notes(self, start=start, now=now, after=earlier)
 
     def prepare(self, run: Run) -> None:
         from trainers.compression import _scoring

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -49,10 +51,9 @@ class _Span:
 
 def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionModel:
     """The model after all halvings; where training stops early, what is left of the prunings is still applied."""
-    student, teacher, original, going_on_at = model, model, model, -1
+    student, teacher, original, going_on_at = model, model, run.begun_with or model.spec, -1
     if run.state is not None and run.state.stage == run.stage_index:
         going_on_at, teacher = phase_of(run.state.tensors), run.state.beside["teacher"]
-        original = run.state.beside.get("original", teacher)
     for span in _spans(stage, run):
         if span.number < going_on_at:
             continue
@@ -60,13 +61,13 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
             if span.part == 0:
                 teacher = student
             else:
-                student = _pruned(student, run, stage, span, teacher=teacher, original=original.spec)
+                student = _pruned(student, run, stage, span, teacher=teacher, original=original)
         loss, timesteps = _two_in_one(teacher, stage, span.iteration)
         phase = Phase(
             number=span.number,
             first_image=span.first_image,
             last_image=span.last_image,
-            beside={"teacher": teacher} | ({"original": original} if _keeps_original(stage, span) else {}),
+            beside={"teacher": teacher},
             rates=span.rates,
         )
         # An average of a few images lies near where it began; going on from it at each pruning would undo the training.
@@ -75,19 +76,9 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
         student = replace(student, net=net)
         is_done = span.part == span.parts - 1 and span.last_image <= run.until_images
         if is_done and span.iteration < stage.halvings - 1:
-            drawn = replace(stage, halvings=span.iteration + 1).drawn(student.spec)
-            run.on_student(run.stage_name, span.iteration + 1, replace(student, spec=drawn))
-    spec = stage.drawn(student.spec)
-    ours = f"{run.stage_name}: "
-    # A stranger's model may have notes in our name that count nothing.
-    mine = [
-        note
-        for note in student.notes
-        if note["what"].startswith(ours) and not any(isinstance(note[key], str) for key in ("asked", "achieved"))
-    ]
-    merged = _merged(mine)
-    others = tuple(note for note in student.notes if note not in mine)
-    return replace(student, notes=others).after(stage, spec=spec, notes=(*merged, *slow_here(stage.optimizer, run)))
+            so_far = replace(stage, halvings=span.iteration + 1)
+            run.on_student(run.stage_name, span.iteration + 1, _finished(student, run, so_far, original))
+    return _finished(student, run, stage, original).after(stage, notes=slow_here(stage.optimizer, run))
 
 
 def kept_specs(phase: int, spec: ArchSpec, run: Run, stage: Progressive) -> dict[str, ArchSpec]:
@@ -99,9 +90,20 @@ def kept_specs(phase: int, spec: ArchSpec, run: Run, stage: Progressive) -> dict
         else:
             student = _pruning(stage, span, original=spec, start=teacher, now=student).plan(student)
         if span.number == phase:
-            original = {"original": spec} if _keeps_original(stage, span) else {}
-            return {"model": student, "teacher": teacher, **original}
+            return {"model": student, "teacher": teacher}
     return {}
+
+
+def _finished(student: DiffusionModel, run: Run, stage: Progressive, original: ArchSpec) -> DiffusionModel:
+    """The student, drawn in the steps that are left, with what its prunings together were asked and achieved."""
+    ours = f"{run.stage_name}: "
+    notes = (
+        {**note, "what": f"{ours}{note['what']}", "asked": round(note["asked"], 6)}
+        for note in _notes(student.spec, stage, original)
+    )
+    # Those in our name are the teacher's or a stranger's, or of a state of an older version.
+    others = (note for note in student.notes if not note["what"].startswith(ours))
+    return replace(student, spec=stage.drawn(student.spec), notes=(*others, *notes))
 
 
 def _two_in_one(teacher: DiffusionModel, stage: Progressive, iteration: int) -> tuple[Loss, Timesteps]:
@@ -159,19 +161,14 @@ def _pruned(
     )
     # Gradients of a teacher that only this trial has are of no use to others.
     with nullcontext(run.cache.folder) if span.iteration == 0 else TemporaryDirectory() as folder:
-        pruned = part.apply(replace(student, notes=()), replace(inner, cache=Cache(Path(folder))))
-    notes = ({**note, "what": f"{run.stage_name}: {note['what']}"} for note in pruned.notes)
-    return replace(pruned, log=student.log, notes=(*student.notes, *notes))
+        pruned = part.apply(student, replace(inner, cache=Cache(Path(folder))))
+    # Parts are rounded to whole channels: what was asked is told of all of them together.
+    return replace(pruned, log=student.log, notes=student.notes)
 
 
 def _pruning(stage: Progressive, span: _Span, *, original: ArchSpec, start: ArchSpec, now: ArchSpec) -> Stage:
     """The part of its iteration's pruning that opens this span."""
     return stage.pruning_up_to(span.part / (span.parts - 1), span.iteration, original=original, start=start, now=now)
-
-
-def _keeps_original(stage: Progressive, span: _Span) -> bool:
-    """Whether the original has to be kept beside the teacher: the first teacher is the original itself."""
-    return bool(stage.prune) and stage.prune_of == "original" and span.iteration > 0
 
 
 def _spans(stage: Progressive, run: Run) -> Iterator[_Span]:
@@ -186,16 +183,18 @@ def _spans(stage: Progressive, run: Run) -> Iterator[_Span]:
             number += 1
 
 
-def _merged(notes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """One note for each group, of all its prunings together; a remark only where it lost nothing at all."""
+def _notes(student: ArchSpec, stage: Progressive, original: ArchSpec) -> Iterator[Mapping[str, Any]]:
+    """One note for each group, of all iterations together; a reason only where it lost nothing at all."""
+    prunings = stage.prunings()
+    if stage.prune_of == "original":
+        yield from prunings[-1].notes(start=original, now=student, after=prunings[:-1]) if prunings else ()
+        return
     by_group: dict[str, list[Mapping[str, Any]]] = {}
-    for note in notes:
-        by_group.setdefault(note["what"], []).append(note)
+    for pruning, (start, end) in zip(prunings, pairwise(stage.pruned(original)), strict=True):
+        for note in pruning.notes(start=start, now=end):
+            by_group.setdefault(note["what"], []).append(note)
     for what, parts in by_group.items():
-        asked, achieved = (
-            1 - torch.tensor([1 - float(note[key]) for note in parts], dtype=torch.float64).prod().item()
-            for key in ("asked", "achieved")
-        )
-        remark = next((note["note"] for note in parts if "note" in note), None) if not achieved else None
-        merged = {"what": what, "asked": round(asked, 6), "achieved": round(achieved, 6)}
-        yield merged | ({"note": remark} if remark else {})
+        asked, achieved = (1 - math.prod(1 - note[key] for note in parts) for key in ("asked", "achieved"))
+        merged = {"what": what, "asked": asked, "achieved": round(achieved, 6)}
+        reasons = [note["note"] for note in parts if "note" in note]
+        yield merged | ({"note": reasons[0]} if reasons and not achieved else {})

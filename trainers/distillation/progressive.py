@@ -57,10 +57,7 @@ class Progressive(TrainingStage):
         check_training(self, spec)
         if mistakes := self._mistakes(spec):
             raise UserError("\n".join(mistakes))
-        now = spec
-        for iteration in range(self.halvings if self.prune else 0):
-            now = self.pruning_up_to(1.0, iteration, original=spec, start=now, now=now).plan(now)
-        return self.drawn(now)
+        return self.drawn(self.pruned(spec)[-1])
 
     def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
         from trainers.distillation import _progressive
@@ -91,11 +88,23 @@ class Progressive(TrainingStage):
         """Sampling steps of the first teacher."""
         return self.start if self.start is not None else spec.sampling_steps
 
+    def prunings(self) -> list[Stage]:
+        """The pruning of each iteration; none without ``prune``."""
+        return [self.prune[min(each, len(self.prune) - 1)] for each in range(self.halvings if self.prune else 0)]
+
+    def pruned(self, spec: ArchSpec) -> list[ArchSpec]:
+        """The architecture that each iteration that prunes begins with, and the one that comes out."""
+        made = [spec]
+        for iteration in range(len(self.prunings())):
+            now = made[-1]
+            made.append(self.pruning_up_to(1.0, iteration, original=spec, start=now, now=now).plan(now))
+        return made
+
     def pruning_up_to(
         self, share: float, iteration: int, *, original: ArchSpec, start: ArchSpec, now: ArchSpec
     ) -> Stage:
         """What is left to prune of ``now`` for a share of what this iteration prunes, which began with ``start``."""
-        *earlier, pruning = (self.prune[min(each, len(self.prune) - 1)] for each in range(iteration + 1))
+        *earlier, pruning = self.prunings()[: iteration + 1]
         if self.prune_of == "iteration":
             return pruning.up_to(share, start=start, now=now)
         return pruning.up_to(share, start=original, now=now, after=earlier)

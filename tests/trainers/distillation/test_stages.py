@@ -56,7 +56,16 @@ RECIPES: dict[str, list[Any]] = {
     ],
     "progressive": [{"progressive": {**BATCH, "halvings": 2, "start": 8, "ema": 0.9}}],
     "progressive with pruning": [
-        {"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [PRUNE], "prune_steps": 2}},
+        PRUNE,
+        {
+            "progressive": {
+                **BATCH,
+                "halvings": 2,
+                "start": 8,
+                "prune": [{"prune": {**PRUNE["prune"], "rule": "paper"}}],
+                "prune_steps": 2,
+            }
+        },
         {"quantize": {"bits": 8}},
     ],
     "progressive with pruning by iteration": [
@@ -94,6 +103,15 @@ def test_a_resumed_stage_matches_an_unbroken_one(run: Run, tmp_path: Path, name:
         save_state(part.kept_state, tmp_path)
         state = load_state(tmp_path)
     assert same(recipe.run(run.up_to(384, state)), unbroken)
+
+
+def test_a_state_of_progressive_holds_the_models_that_it_trains_with_and_no_other(run: Run) -> None:
+    """In a later iteration too, whose ratios are shares of a model that no longer teaches."""
+    run.budget_images = 64
+    part = run.up_to(64, None)
+    Recipe.parse(RECIPES["progressive with pruning"]).run(part)
+    assert part.kept_state is not None and int(part.kept_state.tensors["phase"]) >= 3
+    assert part.kept_state.beside.keys() == {"teacher"}
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "x", "v"])
@@ -182,6 +200,22 @@ def test_pruning_in_parts_ends_where_pruning_at_once_does(
     achieved = {note["what"]: note["achieved"] for note in model.notes}
     name = "progressive: prune mid_block.resnets.0.conv1"
     assert achieved[name] == pytest.approx(lost, abs=1e-5) and len(achieved) == len(model.notes)
+
+
+@pytest.mark.parametrize(
+    ("prune_of", "ratio"), [("original", {"mid": 0.5, "down_0": 0.2}), ("iteration", {"mid": 0.4375, "down_0": 0.19})]
+)
+def test_what_all_prunings_were_asked_is_told_as_of_one(run: Run, prune_of: str, ratio: dict[str, float]) -> None:
+    """Not what is left of it in whole channels; and a group that loses none says why."""
+    prune = {"ratio": {"mid": 0.25, "down_0": 0.1}, "criterion": "magnitude"}
+    options = {**BATCH, "halvings": 2, "start": 8, "prune": [{"prune": prune}], "prune_of": prune_of}
+    model = Recipe.parse([{"progressive": options}]).run(run.up_to(0, None))
+    once = Recipe.parse([{"prune": {**prune, "ratio": ratio}}]).run(run)
+    assert [{**note, "what": note["what"].removeprefix("progressive: ")} for note in model.notes] == list(once.notes)
+    assert {note["asked"]: note.get("note") for note in model.notes} == {
+        ratio["mid"]: None,
+        ratio["down_0"]: "kept whole: 8 channels in 4 equal parts cannot lose so few",
+    }
 
 
 @pytest.mark.parametrize(
