@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from trainers.errors import UserError
 from trainers.run import UnfitStateError
-from trainers.stage import STAGES, Stage
+from trainers.stage import STAGES, Place, Stage
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
@@ -59,10 +59,12 @@ class Recipe:
         return self._planned(spec)[1]
 
     def _planned(self, spec: ArchSpec) -> tuple[ArchSpec, list[str]]:
-        mistakes = []
+        mistakes, place = [], Place(teacher=spec)
         for name, stage in zip(self.names(), self.stages, strict=True):
             try:
-                spec = stage.plan(spec)
+                planned = stage.plan(spec)
+                stage.check_place(spec, place)
+                spec = planned
             except UserError as error:
                 mistakes += [_placed(name, stage, line) for line in str(error).splitlines()]
         return spec, mistakes

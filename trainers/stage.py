@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a stage stands in its recipe.
+
+    Args:
+        teacher: The architecture that the recipe starts from.
+    """
+
+    teacher: ArchSpec
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage(ABC):
     """A step of a recipe. The fields of a subclass are its options in YAML, and any of them can be a knob."""
 
@@ -35,6 +46,13 @@ class Stage(ABC):
             UserError: when the stage cannot be applied to this architecture.
         """
         return spec
+
+    def check_place(self, spec: ArchSpec, place: Place) -> None:  # noqa: B027 (most stages work anywhere)
+        """Refuse what ``plan`` alone does not see: that ``apply`` to a model of ``spec`` fails beside this teacher.
+
+        Raises:
+            UserError: when the stage cannot do its work there.
+        """
 
     def up_to(self, share: float, *, start: ArchSpec, now: ArchSpec, after: Sequence[Stage] = ()) -> Stage:
         """This stage in parts: what takes ``now`` as far as a share of the whole takes ``start``.

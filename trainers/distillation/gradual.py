@@ -12,7 +12,7 @@ from trainers.bounds import Steps
 from trainers.distillation._taught_stage import TaughtStage
 from trainers.errors import UserError
 from trainers.models.network import NETWORKS, Network
-from trainers.stage import STAGES
+from trainers.stage import STAGES, Place
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
@@ -37,7 +37,7 @@ class Intermediate:
     images: Annotated[float, Field(gt=0)] = 1.0
 
     def spec_like(self, spec: ArchSpec) -> ArchSpec:
-        """Its architecture, for images and process of ``spec``.
+        """Its architecture, for images and process of ``spec``, the teacher's.
 
         Raises:
             UserError: when it cannot be built.
@@ -72,15 +72,14 @@ class Gradual(TaughtStage):
 
     via: tuple[Intermediate, ...] = ()
 
-    def plan(self, spec: ArchSpec) -> ArchSpec:
+    def check_place(self, spec: ArchSpec, place: Place) -> None:
         from trainers.distillation._checks import check_training
 
-        for place, between in enumerate(self.via):
+        for number, between in enumerate(self.via):
             try:
-                check_training(self, between.spec_like(spec))
+                check_training(self, between.spec_like(place.teacher))
             except UserError as error:
-                raise UserError("\n".join(f"via: item {place}: {line}" for line in str(error).splitlines())) from None
-        return super().plan(spec)
+                raise UserError("\n".join(f"via: item {number}: {line}" for line in str(error).splitlines())) from None
 
     def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
         learners = [*(between.spec_like(run.teacher.spec) for between in self.via), spec]

@@ -12,6 +12,7 @@ from trainers.models.arch_spec import ArchSpec
 from trainers.models.diffusion import Diffusion
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.guided_unet import GuidedUnet
+from trainers.models.networks.unet import Unet
 from trainers.models.tracing import spec_of
 from trainers.recipe import Recipe
 
@@ -59,6 +60,18 @@ def test_what_is_between_must_answer_without_labels_where_they_are_dropped() -> 
     via = [{"network": {"unet": {**SMALL, "classes": 10}}}]
     with pytest.raises(UserError, match=r"gradual\.via: item 0: label_dropout: 0\.1 needs a network"):
         Recipe.parse([{"gradual": {"via": via, "label_dropout": 0.1}}]).plan(spec)
+
+
+def test_what_is_between_goes_from_the_teacher_and_not_from_the_student() -> None:
+    """It has the teacher's classes, or none; those of the student say nothing about it."""
+    spec = spec_of(Unet(image_size=8, image_channels=1, channels=(8, 8), norm_groups=4, classes=10), sampling_steps=4)
+    student = {"student": {"network": {"unet": SMALL}}}
+    for classes in (0, 10):
+        via = [{"network": {"unet": {**SMALL, "classes": classes}}}]
+        Recipe.parse([student, {"gradual": {"via": via}}]).plan(spec)
+    with pytest.raises(UserError, match=r"gradual\.via: item 0: classes is 3, expected 10, or 0 for none"):
+        via = [{"network": {"unet": {**SMALL, "classes": 3}}}]
+        Recipe.parse([student, {"gradual": {"via": via}}]).plan(spec)
 
 
 def test_guidance_goes_on_only_where_the_student_also_answers_without_labels() -> None:
