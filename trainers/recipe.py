@@ -59,7 +59,8 @@ class Recipe:
         return self._planned(spec)[1]
 
     def _planned(self, spec: ArchSpec) -> tuple[ArchSpec, list[str]]:
-        mistakes, place = [], Place(teacher=spec)
+        mistakes = []
+        place = Place(teacher=spec)
         for name, stage in zip(self.names(), self.stages, strict=True):
             try:
                 planned = stage.plan(spec)
@@ -129,7 +130,8 @@ class Recipe:
 def _placed(name: str, stage: Stage, mistake: str) -> str:
     """A mistake of a stage with its key path: ``group.groups: ...`` where it begins with an option, ``prune: ...``."""
     options = {field.name for field in fields(stage)}
-    return f"{name}.{mistake}" if mistake.partition(":")[0] in options else f"{name}: {mistake}"
+    key = mistake.partition(":")[0]
+    return f"{name}.{mistake}" if key.partition(".")[0] in options else f"{name}: {mistake}"
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ from trainers.errors import UserError
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
     from trainers.run import Run
+    from trainers.stage import Place
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -77,6 +78,11 @@ class TaughtStage(TrainingStage):
         if self.compile and self.weights.block:
             raise UserError("compile: a compiled network does not show its blocks. Leave out compile or weights.block.")
         return spec if self.sampling_steps is None else check_drawing(spec.with_sampling_steps(self.sampling_steps))
+
+    def check_place(self, spec: ArchSpec, place: Place) -> None:
+        from trainers.distillation._checks import check_teaching
+
+        check_teaching(self, spec, teacher=place.teacher)
 
     def prepare(self, run: Run) -> None:
         if self.weights.feature:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from trainers.distillation._checks import shared_ends
 from trainers.distillation._losses import block_distance, feature_distance, squared_error
 from trainers.errors import UserError
 
@@ -45,18 +46,7 @@ class Teaching:
 
     @classmethod
     def of(cls, stage: TaughtStage, spec: ArchSpec, teacher: DiffusionModel, run: Run) -> Teaching:
-        """What the stage asks for.
-
-        Raises:
-            UserError: when the teacher cannot answer what the student is asked.
-        """
-        asks_without_labels = spec.network.classes == 0 or stage.label_dropout > 0
-        needs_labels = teacher.spec.network.classes > 0 and teacher.spec.network.unlabelled is None
-        if stage.weights.asks_teacher and asks_without_labels and needs_labels:
-            raise UserError(
-                "the student learns images without labels, but this teacher cannot answer without one. "
-                "Give the student the teacher's classes and leave label_dropout out, or take guided_unet."
-            )
+        """What the stage asks for, which ``check_teaching`` has found that the teacher can answer."""
         layers = shared_ends(spec, teacher.spec) if stage.weights.block else ()
         return cls(stage, spec, teacher, features_for(stage, run) if stage.weights.feature else None, layers)
 
@@ -142,23 +132,6 @@ def features_for(stage: TaughtStage, run: Run) -> Features:
     if stage.extractor == "inception" or (stage.extractor == "auto" and inception.is_here()):
         return inception.inception_features().to(run.device)
     return label_extractor(run.images, run.cache).net.to(run.device).features
-
-
-def shared_ends(student: ArchSpec, teacher: ArchSpec) -> tuple[str, ...]:
-    """The last convolution of each block, where both networks have it at the same resolution.
-
-    Raises:
-        UserError: when there is none.
-    """
-    ends = {student.network.block_of(name): name for name, layer in student.layers.items() if layer.is_conv}
-    shared = tuple(
-        name
-        for name in ends.values()
-        if name in teacher.layers and teacher.layers[name].positions == student.layers[name].positions
-    )
-    if not shared:
-        raise UserError("weights.block: student and teacher have no block in common. Use weights.output.")
-    return shared
 
 
 def _keep_output(net: nn.Module, name: str, held: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:

@@ -73,13 +73,18 @@ class Gradual(TaughtStage):
     via: tuple[Intermediate, ...] = ()
 
     def check_place(self, spec: ArchSpec, place: Place) -> None:
-        from trainers.distillation._checks import check_training
+        from trainers.distillation._checks import check_teaching, check_training
 
+        teacher = place.teacher
         for number, between in enumerate(self.via):
             try:
-                check_training(self, between.spec_like(place.teacher))
+                learner = between.spec_like(place.teacher)
+                check_training(self, learner)
+                check_teaching(self, learner, teacher=teacher)
             except UserError as error:
                 raise UserError("\n".join(f"via: item {number}: {line}" for line in str(error).splitlines())) from None
+            teacher = learner
+        check_teaching(self, spec, teacher=teacher)
 
     def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
         learners = [*(between.spec_like(run.teacher.spec) for between in self.via), spec]

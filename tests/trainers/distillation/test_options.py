@@ -20,6 +20,7 @@ from trainers.errors import UserError
 from trainers.models.diffusion import Diffusion
 from trainers.models.fresh import fresh
 from trainers.models.networks.guided_unet import GuidedUnet
+from trainers.models.networks.unet import Unet
 from trainers.models.tracing import spec_of
 from trainers.recipe import Recipe
 from trainers.run import Run
@@ -74,6 +75,33 @@ def test_halving_weights_noise_alike_at_all_timesteps_and_images_by_their_signal
 def test_weights_that_leave_nothing_to_learn_are_refused(run: Run, stage: str) -> None:
     with pytest.raises(UserError, match=rf"{stage}\.weights: all are 0, so there is nothing to learn"):
         Recipe.parse([{stage: {"weights": {"noise": 0.0}}}]).plan(run.teacher.spec)
+
+
+@pytest.mark.parametrize("weights", [{"output": 1.0}, {"feature": 1.0}, {"block": 1.0}])
+def test_a_teacher_that_needs_labels_is_refused_beside_a_student_without(weights: dict[str, float]) -> None:
+    """By the plan, before anything is trained; between any two of those that learn from each other."""
+
+    unet = Unet(image_size=8, image_channels=1, channels=(8, 8), norm_groups=4, classes=10)
+
+    def planned(stage: str, **options: Any) -> None:
+        Recipe.parse([STUDENT, {stage: options}]).plan(spec_of(unet, sampling_steps=4))
+
+    labelled = {"network": {"unet": {"channels": [8, 8], "norm_groups": 4, "classes": 10}}}
+    said = "the student learns images without labels"
+    planned("distil")
+    with pytest.raises(UserError, match=rf"^distil\.weights: {said}"):
+        planned("distil", weights=weights)
+    with pytest.raises(UserError, match=rf"^gradual\.via: item 0: weights: {said}"):
+        planned("gradual", weights=weights, via=[STUDENT["student"]])
+    with pytest.raises(UserError, match=rf"^gradual\.weights: {said}"):
+        planned("gradual", weights=weights, via=[labelled])
+
+
+def test_blocks_are_compared_only_where_there_are_some_in_common(run: Run) -> None:
+    student = {"student": {"network": {"guided_unet": {"channels": [8, 8], "bottleneck": 8, "heads": 2}}}}
+    Recipe.parse([STUDENT, {"distil": {"weights": {"block": 1.0}}}]).plan(run.teacher.spec)
+    with pytest.raises(UserError, match=r"^distil\.weights\.block: student and teacher have no block in common"):
+        Recipe.parse([student, {"distil": {"weights": {"block": 1.0}}}]).plan(run.teacher.spec)
 
 
 def test_the_learning_rate_rises_and_falls_as_asked() -> None:
