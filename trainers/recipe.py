@@ -59,15 +59,18 @@ class Recipe:
         return self._planned(spec)[1]
 
     def _planned(self, spec: ArchSpec) -> tuple[ArchSpec, list[str]]:
+        teacher, begun_anew = spec, ""
         mistakes = []
-        place = Place(teacher=spec)
-        for name, stage in zip(self.names(), self.stages, strict=True):
+        for index, (name, stage) in enumerate(zip(self.names(), self.stages, strict=True)):
+            occurrence, occurrences = self._occurrence(index)
+            place = Place(teacher=teacher, begun_anew=begun_anew, occurrence=occurrence, occurrences=occurrences)
             try:
                 planned = stage.plan(spec)
                 stage.check_place(spec, place)
                 spec = planned
             except UserError as error:
                 mistakes += [_placed(name, stage, line) for line in str(error).splitlines()]
+            begun_anew = name if stage.begins_anew else begun_anew
         return spec, mistakes
 
     def run(self, run: Run) -> DiffusionModel:

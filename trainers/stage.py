@@ -21,9 +21,15 @@ class Place:
 
     Args:
         teacher: The architecture that the recipe starts from.
+        begun_anew: The last stage before it that gave the model new weights; empty where it has the teacher's.
+        occurrence, occurrences, iteration: As ``Run`` says them when the stage is applied.
     """
 
     teacher: ArchSpec
+    begun_anew: str = ""
+    occurrence: int = 0
+    occurrences: int = 1
+    iteration: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,8 @@ class Stage(ABC):
 
     #: A training stage sees images and takes its part of the budget; the others only reshape the model.
     trains = False
+    #: Whether it gives the model new weights, so that nothing is left of the teacher's.
+    begins_anew = False
 
     @abstractmethod
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:

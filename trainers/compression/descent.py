@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trainers.compression.channels import coupled_groups, removal_indices
+from trainers.stage import STAGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,10 +24,12 @@ def inherited(tensors: Mapping[str, Tensor], model: DiffusionModel, ancestor: Di
     """``tensors``, shaped like the parameters of ``ancestor``, with only the channels that ``model`` still has.
 
     Raises:
-        NotDescendedError: when the parameters of ``model`` are not shaped like the result.
+        NotDescendedError: when the parameters of ``model`` are not shaped like the result, or are new.
     """
     if model.spec.network != ancestor.spec.network:
         raise NotDescendedError("is another network")
+    if stage := _begun_anew(model, ancestor):
+        raise NotDescendedError(f"has new weights since {stage}")
     smaller = _restricted(tensors, _survivors(model, ancestor), ancestor.spec)
     shapes = {name: tensor.shape for name, tensor in smaller.items()}
     if shapes != {name: parameter.shape for name, parameter in model.net.named_parameters()}:
@@ -56,6 +59,17 @@ def check_survivors(model: DiffusionModel) -> None:
         width = widths.get(name)
         if width != len(channels):
             raise NotDescendedError(f"lists {len(channels)} surviving channels of {name!r}, which has {width}")
+
+
+def _begun_anew(model: DiffusionModel, ancestor: DiffusionModel) -> str:
+    """The stage that gave the model new weights since it was the ancestor, by its log; empty for none."""
+    begins_anew = {name for name, stage in STAGES if stage.begins_anew}
+    for entry in model.log[len(ancestor.log) :]:
+        # The name of a stage, or an object with that name as its key; in a stranger's log it may be anything.
+        names = {entry} if isinstance(entry, str) else set(entry) if isinstance(entry, dict) else set()
+        if found := begins_anew & names:
+            return found.pop()
+    return ""
 
 
 def _restricted(tensors: Mapping[str, Tensor], survivors: Mapping[str, Tensor], spec: ArchSpec) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
+    from trainers.stage import Place
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 
@@ -68,6 +69,11 @@ class Prune(Stage):
                 "Use magnitude or random, or leave greedy out."
             )
         return _pruning.planned(self, spec)
+
+    def check_place(self, spec: ArchSpec, place: Place) -> None:
+        from trainers.compression import _mixing
+
+        _mixing.check_place(self.criterion, place)
 
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
         from trainers.compression import _pruning

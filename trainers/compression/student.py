@@ -30,6 +30,8 @@ class Student(Stage):
             compact CIFAR-10 DDPM; with fewer steps images then keep more of their signal at the end.
     """
 
+    begins_anew = True
+
     network: Annotated[Network, NETWORKS]
     timesteps: Steps | None = None
     own_betas: bool = False

@@ -23,6 +23,8 @@ class Train(TrainingStage):
     that are there.
     """
 
+    begins_anew = True
+
     def plan(self, spec: ArchSpec) -> ArchSpec:
         from trainers.distillation._checks import check_training
 

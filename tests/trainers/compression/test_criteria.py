@@ -551,6 +551,27 @@ def test_a_student_that_does_not_know_its_channels_is_refused_by_mixed(run: Run,
         scores_of(replace(student, survivors={INNER: tuple(range(9, 17))}), run, quick("mixed"))
 
 
+@pytest.mark.parametrize(
+    ("anew", "name"),
+    [
+        ({"train": {"batch": 32}}, "train"),
+        ("train", "train"),
+        ({"student": {"network": {"unet": {"channels": [8, 16], "norm_groups": 4}}}}, "student"),
+    ],
+)
+def test_a_student_with_new_weights_in_the_teachers_shape_is_refused_by_mixed(run: Run, anew: Any, name: str) -> None:
+    """By the plan, and by its log where only the model is at hand; not where the teacher has no share."""
+    prune = {"prune": {"ratio": 0.25, "criterion": {"mixed": {"timesteps": 2, "images": 4}}}}
+    with pytest.raises(UserError, match=rf"^prune\.criterion: mixed: the student has new weights since {name}"):
+        Recipe.parse([anew, prune]).plan(run.teacher.spec)
+    Recipe.parse([prune, anew, prune]).plan(run.teacher.spec)
+    Recipe.parse([anew, {"progressive": {"start": 4, "prune": [prune]}}]).plan(run.teacher.spec)
+    retrained = replace(run.teacher, log=(*run.teacher.log, {"finetune": {"batch": 32}}, anew))
+    with pytest.raises(UserError, match=f"the student has new weights since {name}.*Use diff_pruning"):
+        mixed_gradients(retrained, run, quick("mixed"))
+    mixed_gradients(retrained, replace(run, teacher=retrained), quick("mixed"))
+
+
 @pytest.mark.parametrize("criterion", [DiffPruning(timesteps=3, images=4), Mixed(timesteps=3, images=4, gamma=0.5)])
 def test_what_is_prepared_is_not_computed_again(
     criterion: GradientCriterion, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
 
 from pydantic import Field
 
@@ -15,8 +15,6 @@ from trainers.registry import Registry
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from trainers.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +47,19 @@ class Criterion(ABC):
         """One score per channel, shape (C,), from its K weights and their gradients."""
 
 
+class Turn(Protocol):
+    """Which of the prunings this is, as a ``Run`` and a ``Place`` say it."""
+
+    @property
+    def occurrence(self) -> int: ...
+
+    @property
+    def occurrences(self) -> int: ...
+
+    @property
+    def iteration(self) -> int | None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class GradientCriterion(Criterion):
     """Scores from the loss gradients of several timesteps, summed (Diff-Pruning, Fang et al. 2023, Algorithm 1).
@@ -72,7 +83,7 @@ class GradientCriterion(Criterion):
     def preparation(self) -> Hashable:
         return type(self), self.timesteps, self.images
 
-    def teacher_share(self, run: Run) -> float:
+    def teacher_share(self, turn: Turn) -> float:
         """The share of the teacher's gradient in the gradient that is scored; the rest is the model's own."""
         return 0.0
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from trainers.compression.criteria.criterion import CRITERIA, GradientCriterion
+from trainers.compression.criteria.criterion import CRITERIA, GradientCriterion, Turn
 from trainers.compression.criteria.diff_pruning import DiffPruning
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from trainers.run import Run
 
 
 @CRITERIA.register("mixed")
@@ -52,13 +50,13 @@ class Mixed(GradientCriterion):
     def alone(self) -> DiffPruning:
         return DiffPruning(**{field.name: getattr(self, field.name) for field in fields(DiffPruning)})
 
-    def teacher_share(self, run: Run) -> float:
+    def teacher_share(self, turn: Turn) -> float:
         first = self.gamma if self.gamma is not None else 1.0 if self.schedule == "linear" else 0.8
         match self.schedule:
             case "fixed":
                 return first
             case "linear":
-                return first * (1 - run.occurrence / max(1, run.occurrences - 1))
+                return first * (1 - turn.occurrence / max(1, turn.occurrences - 1))
             case "exponential":
-                step = run.occurrence if run.iteration is None else run.iteration
+                step = turn.occurrence if turn.iteration is None else turn.iteration
                 return first * math.exp(-self.decay * step)
