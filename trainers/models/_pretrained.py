@@ -147,6 +147,9 @@ def pretrained(kind: type[Model], folder: Path, *, parameters: int) -> Model:
     for gap, words in (("missing_keys", "lack"), ("unexpected_keys", "have, beside what the network needs,")):
         if info[gap]:
             raise UserError(f"the weights in {folder} {words} {_some(info[gap])}. Fetch or save the model again.")
+    # diffusers gives them as they lie in the file: copied for the same reason as in ``read_tensors``.
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.data = tensor.data.clone()
     return net
 
 

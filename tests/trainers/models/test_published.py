@@ -139,6 +139,13 @@ def test_loading_leaves_the_global_random_stream_and_the_terminal_alone(
     assert capfd.readouterr() == ("", "")
 
 
+def test_weights_lie_in_memory_as_new_ones_do(tmp_path: Path) -> None:
+    """Not as in the file, where each begins at the end of the one before: kernels may round otherwise there."""
+    saved(tmp_path)
+    weights = load_published(str(tmp_path), sampling_steps=4).net.state_dict().values()
+    assert {tensor.data_ptr() % 64 for tensor in weights} == {0}
+
+
 def test_plan_needs_the_configuration_only_and_agrees_with_the_model(tmp_path: Path) -> None:
     saved(tmp_path)
     model = load_published(str(tmp_path), sampling_steps=10)
