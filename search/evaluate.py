@@ -10,6 +10,7 @@ import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from trainers.atomic import write_atomically
 from trainers.errors import UserError
 from trainers.provenance import device_name, versions
 from trainers.recipe import Recipe
-from trainers.run import Progress, Run, TrainingState, UnfitStateError
+from trainers.run import Progress, Run, TrainingState, UnfitStateError, going_on
 
 if TYPE_CHECKING:
     import torch
@@ -207,13 +208,12 @@ def evaluate(
         FloatingPointError: when the training or a measurement diverges.
     """
     images, is_last = plan.rungs[rung], rung == len(plan.rungs) - 1
-    run = replace(_run_of(plan, shop, until_images=images), state=state, on_progress=on_progress)
-    try:
-        model = Recipe.parse(plan.recipe).run(run)
-    except UnfitStateError as error:
-        _tell_unfit(plan, error)
-        run = run.up_to(images, None)
-        model = Recipe.parse(plan.recipe).run(run)
+
+    def trained(state: TrainingState | None) -> tuple[DiffusionModel, Run]:
+        run = replace(_run_of(plan, shop, until_images=images), state=state, on_progress=on_progress)
+        return Recipe.parse(plan.recipe).run(run), run
+
+    model, run = going_on(lambda: state, trained, tell=partial(_tell_unfit, plan))
     measurements = {}
     for objective in shop.objectives:
         if is_last or objective.is_learned:
@@ -230,11 +230,8 @@ def evaluate(
 def _kept(plan: TrialPlan, shop: Workshop) -> TrainingState | None:
     from trainers.states import load_state
 
-    try:
-        return load_state(Path(plan.folder), device=str(shop.device))
-    except UnfitStateError as error:
-        _tell_unfit(plan, error)
-        return None
+    load = partial(load_state, Path(plan.folder), device=str(shop.device))
+    return going_on(load, lambda state: state, tell=partial(_tell_unfit, plan))
 
 
 def _tell_unfit(plan: TrialPlan, error: UnfitStateError) -> None:

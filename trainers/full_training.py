@@ -6,10 +6,11 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainers.run import UnfitStateError
+from trainers.run import UnfitStateError, going_on
 from trainers.training_log import TrainingLog
 
 if TYPE_CHECKING:
@@ -63,15 +64,13 @@ class FullTraining:
         """
         from trainers.states import load_state
 
-        try:
+        def load() -> TrainingState | None:
             state = load_state(self.checkpoint, device=str(run.device))
             # All have read it before the first one writes another.
             run.processes.wait()
-            if state is not None:
-                return self._trained(run, state)
-        except UnfitStateError as error:
-            self.tell(f"the checkpoint {self.checkpoint} is not used: {error}. Training starts from the beginning.")
-        return self._trained(run, None)
+            return state
+
+        return going_on(load, partial(self._trained, run), tell=self._tell_unfit)
 
     def _trained(self, run: Run, state: TrainingState | None) -> tuple[DiffusionModel, float]:
         from trainers.states import save_state
@@ -126,6 +125,9 @@ class FullTraining:
             f"{progress.stage}: {progress.images:,} of {progress.images_in_all:,} images, loss {progress.loss:.4f}, "
             f"{each * (progress.images_in_all - progress.images):.0f} s left"
         )
+
+    def _tell_unfit(self, error: UnfitStateError) -> None:
+        self.tell(f"the checkpoint {self.checkpoint} is not used: {error}. Training starts from the beginning.")
 
     def _keep_student(self, stage: str, number: int, student: DiffusionModel) -> None:
         from trainers.models import files

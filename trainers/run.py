@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainers.cache import Cache
 from trainers.processes import Processes
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
     from trainers.models.diffusion_model import DiffusionModel
+
+
+Made = TypeVar("Made")
 
 
 class UnfitStateError(ValueError):
@@ -41,6 +44,23 @@ class TrainingState:
     model: DiffusionModel
     tensors: Mapping[str, torch.Tensor]
     beside: Mapping[str, DiffusionModel] = field(default_factory=dict)
+
+
+def going_on(
+    load: Callable[[], TrainingState | None],
+    use: Callable[[TrainingState | None], Made],
+    *,
+    tell: Callable[[UnfitStateError], None],
+) -> Made:
+    """What ``use`` makes of a kept state; where that is none to go on from, this is told, and what it makes of none.
+
+    Either may find it out: what is wrong with a state shows when it is read, checked against a recipe, or put back.
+    """
+    try:
+        return use(load())
+    except UnfitStateError as error:
+        tell(error)
+    return use(None)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainers.recipe import Recipe
-from trainers.run import UnfitStateError
+from trainers.run import UnfitStateError, going_on
 from trainers.states import drop_state, load_state, save_state
 
 if TYPE_CHECKING:
@@ -32,8 +33,17 @@ def trained_teacher(stage: Stage, run: Run, *, beside: Path) -> DiffusionModel:
     Raises:
         FloatingPointError: when the training diverges.
     """
-    state, path, on_progress = _state(run, beside), partial_path(beside), run.on_progress
-    saved = time.monotonic()
+    path = partial_path(beside)
+
+    def tell(error: UnfitStateError) -> None:
+        _log.warning("teacher: %s is damaged or of another teacher; training starts again", path)
+
+    return going_on(partial(_state, run, path), partial(_trained, stage, run, path), tell=tell)
+
+
+def _trained(stage: Stage, run: Run, path: Path, state: TrainingState | None) -> DiffusionModel:
+    """The model after all images, with the state kept at ``path`` from time to time."""
+    on_progress, saved = run.on_progress, time.monotonic()
 
     def report(progress: Progress) -> None:
         on_progress(progress)
@@ -41,15 +51,10 @@ def trained_teacher(stage: Stage, run: Run, *, beside: Path) -> DiffusionModel:
             # The stage ends with the batch that was just seen.
             run.until_images = min(run.until_images, progress.images)
 
-    run.on_progress = report
+    run = replace(run, on_progress=report)
     while True:
         run = run.up_to(run.budget_images, state)
-        try:
-            model = Recipe((stage,)).run(run)
-        except UnfitStateError:
-            _tell_unfit(path)
-            state = None
-            continue
+        model = Recipe((stage,)).run(run)
         state = run.kept_state
         assert state is not None
         if state.images >= run.budget_images:
@@ -72,25 +77,13 @@ def partial_path(beside: Path) -> Path:
     return beside.with_suffix(".partial")
 
 
-def _state(run: Run, beside: Path) -> TrainingState | None:
-    path, spec = partial_path(beside), run.teacher.spec
-    if not path.is_file():
+def _state(run: Run, path: Path) -> TrainingState | None:
+    state, spec = load_state(path.parent, name=path.name, device=str(run.device)), run.teacher.spec
+    if state is None:
         return None
-    try:
-        state = load_state(path.parent, name=path.name, device=str(run.device))
-    except UnfitStateError:
-        state = None
-    if state is not None:
-        # How it draws is no part of the training, and may be another than when that was interrupted.
-        drawn = replace(
-            state.model.spec, sampler=spec.sampler, sampling_steps=spec.sampling_steps, guidance=spec.guidance
-        )
-        if drawn == spec and state.stage == 0 and 0 < state.images < run.budget_images:
-            _log.warning("teacher: going on from %s of %s images", f"{state.images:,}", f"{run.budget_images:,}")
-            return replace(state, model=replace(state.model, spec=spec))
-    _tell_unfit(path)
-    return None
-
-
-def _tell_unfit(path: Path) -> None:
-    _log.warning("teacher: %s is damaged or of another teacher; training starts again", path)
+    # How it draws is no part of the training, and may be another than when that was interrupted.
+    drawn = replace(state.model.spec, sampler=spec.sampler, sampling_steps=spec.sampling_steps, guidance=spec.guidance)
+    if drawn != spec or state.stage != 0 or not 0 < state.images < run.budget_images:
+        raise UnfitStateError("it is of another teacher")
+    _log.warning("teacher: going on from %s of %s images", f"{state.images:,}", f"{run.budget_images:,}")
+    return replace(state, model=replace(state.model, spec=spec))
