@@ -1,11 +1,14 @@
-"""A trial taken out of its study, as a folder that needs nothing of it: recipe, weights, teacher, figures, lineage."""
+"""A trial taken out of its study, as a folder that needs nothing of it: recipe, weights, teacher, figures, lineage.
+
+Of a study over latents also the autoencoder: another machine would train another one, with other latents.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from objectives.objective import OBJECTIVES
+from search._study_folder import command_again
 from search.space import Space
 from search.views import StudyViews, TrialView
 from trainers.atomic import write_atomically
 from trainers.data.dataset import DATA
+from trainers.data.latent import DECODER, Latent
 from trainers.errors import UserError
 from trainers.foreign import json_inside
 from trainers.provenance import versions
@@ -45,7 +50,7 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
         UserError: when the folder exists, or the trial's files are gone or damaged.
     """
     from search.report.answer import NO_MODEL
-    from trainers.models import files
+    from trainers.models import autoencoder, files
 
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} exists already. Give another --out, or remove it.")
@@ -60,6 +65,12 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
     images = images or full_images(space)
     # Before anything is made: that the candidate is one of the space, and that its figures can be read.
     space.fill(trial.candidate)
+    decoder = views.file("teacher", autoencoder.FILE) if space.data.has_latents else None
+    if space.data.has_latents and decoder is None:
+        raise UserError(
+            f"trial {trial.number} cannot be exported: {views.folder} has no teacher/{autoencoder.FILE}, which makes "
+            f"images of latents. Where the study was made, `{command_again(views.folder)}` writes it."
+        )
     measured = json_inside(views.folder, Path(trial.path) / "measurements.json")
     if measured is None:
         raise UserError(f"{views.folder / trial.path}/measurements.json is damaged. Choose another trial.")
@@ -71,6 +82,8 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
         # A damaged file would be found only where it is used, and there by somebody else.
         for model in (views.folder / trial.path, teacher):
             files.load(model)
+        if decoder is not None:
+            autoencoder.Autoencoder.load(decoder)
     except UserError:
         out.rmdir()
         raise
@@ -79,6 +92,9 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
             shutil.copyfile(source, out / name)
     (out / "teacher").mkdir()
     shutil.copyfile(teacher, out / "teacher" / "model.safetensors")
+    if decoder is not None:
+        (out / DECODER).mkdir()
+        shutil.copyfile(decoder, out / DECODER / autoencoder.FILE)
     lineage = _lineage(views, space, trial, measured)
     write_atomically(out / "lineage.json", json.dumps(lineage, indent=1).encode())
     # Last, so that a folder with a recipe is a whole one.
@@ -87,10 +103,11 @@ def export(views: StudyViews, trial: TrialView, out: Path, *, images: int | None
 
 
 def _recipe_text(space: Space, trial: TrialView, *, images: int) -> str:
-    """A space with nothing left open; the teacher lies beside it."""
+    """A space with nothing left open; teacher and autoencoder lie beside it."""
+    data = replace(space.data, autoencoder=DECODER) if isinstance(space.data, Latent) else space.data
     written: dict[str, Any] = {
         "name": f"{space.name}-trial-{trial.number}",
-        "data": DATA.written(space.data),
+        "data": DATA.written(data),
         "teacher": {"from": "teacher", "sampling_steps": space.teacher.sampling_steps},
         "recipe": space.filled(trial.candidate),
         "objectives": [OBJECTIVES.written(objective) for objective in space.objectives],

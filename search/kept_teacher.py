@@ -18,6 +18,9 @@ def teacher_measurements(shop: Workshop, folder: Path) -> dict[str, Any]:
 
     file = folder / "teacher" / "measurements.json"
     measured = _stored(file, shop) or measured_teacher(shop, folder)
+    if shop.images.latents is not None:
+        # Beside the teacher, so that an exported model needs nothing of this machine's cache.
+        shop.images.latents.decoder.save(folder / "teacher")
     write_atomically(file, json.dumps(measured, indent=1).encode())
     return measured
 

@@ -194,8 +194,8 @@ class _Full:
         said = f"the data is not what the trial was trained on: its content hash is {images.hash}, not {expected}"
         if images.latents is not None:
             raise UserError(
-                f"{said}. Images or autoencoder are others, and so are the latents. Train where the study was made, or "
-                "give SLIMFRONT_CACHE its cache, with the autoencoder, and the data that it had."
+                f"{said}. Images or autoencoder are others, and so are the latents. Give it the images that the study "
+                "had; and where the folder has no decoder/, export the trial again."
             )
         self.tell(f"warning: {said}; its figures do not compare with those of this training")
 

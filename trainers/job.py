@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from trainers.bounds import Count
 from trainers.data.dataset import DATA, Dataset
+from trainers.data.latent import Latent
 from trainers.errors import UserError
 from trainers.foreign import bytes_inside, json_inside, place_of, refuse_links_out
 from trainers.plain_yaml import MOST_BYTES, plain_yaml
@@ -83,7 +84,7 @@ class Job:
         seed, data_hash, parts = (lineage.get(key) for key in ("seed", "data", "micro_batches"))
         return cls(
             name=str(written.get("name", folder.name)),
-            data=data,
+            data=_with_decoder_beside(data, folder),
             teacher=_beside(teacher, folder),
             recipe=recipe,
             budget=budget,
@@ -124,3 +125,11 @@ def _beside(teacher: Teacher, folder: Path) -> Teacher:
     if teacher.source is not None and place_of(folder / teacher.source).is_dir():
         return replace(teacher, source=str(folder / teacher.source))
     return teacher
+
+
+def _with_decoder_beside(data: Dataset, folder: Path) -> Dataset:
+    """The same of an autoencoder."""
+    if not isinstance(data, Latent) or not isinstance(data.autoencoder, str):
+        return data
+    place = folder / data.autoencoder
+    return replace(data, autoencoder=str(place)) if place_of(place).is_dir() else data

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.atomic import write_atomically
+from trainers.data.latent import DECODER
 from trainers.errors import UserError
 from trainers.foreign import bytes_inside, is_number, json_inside
 from trainers.job import FILE as JOB
 
 if TYPE_CHECKING:
+    from trainers.data.dataset import Decoder
     from trainers.job import Job
     from trainers.models.diffusion_model import DiffusionModel
     from trainers.run import Run
@@ -76,7 +78,7 @@ class ModelFolder:
 
         files.save(model, self.path)
         if run.images.latents is not None:
-            run.images.latents.decoder.save(self.path / "decoder")
+            run.images.latents.decoder.save(self.path / DECODER)
         write_atomically(self.path / "samples.webp", sample_strip(model, run.images.decoded))
         for name in (JOB, _LINEAGE):
             # Never through a link: the copy is shipped.
@@ -92,9 +94,13 @@ class ModelFolder:
         from trainers.generate_script import generate_script
         from trainers.model_card import Card
 
-        script = generate_script(has_labels=model.spec.network.classes > 0, has_latents=run.images.latents is not None)
+        decoder = run.images.latents.decoder if run.images.latents is not None else None
+        script = generate_script(has_labels=model.spec.network.classes > 0, has_latents=decoder is not None)
         write_atomically(self.path / "generate.py", script.encode())
-        found = dict(self._for_others(model, has_latents=run.images.latents is not None, exchange=exchange))
+        found = dict(self._for_others(model, decoder=decoder, exchange=exchange))
+        needed = {"generate.py": "draws images with the package alone"}
+        if decoder is not None:
+            needed[DECODER] = "the autoencoder, which makes latents of images and images of latents"
         lineage = self._lineage()
         card = Card(
             name=self.job.name,
@@ -106,17 +112,19 @@ class ModelFolder:
             record=record,
             trial=self.trial(),
             lineage=lineage,
-            files={"generate.py": "draws images with the package alone", **found},
+            files=needed | found,
         )
         write_atomically(self.path / "model_card.md", card.text().encode())
         return [f"{name}: {remark}" for name, remark in found.items()]
 
-    def _for_others(self, model: DiffusionModel, *, has_latents: bool, exchange: bool) -> Iterator[tuple[str, str]]:
+    def _for_others(
+        self, model: DiffusionModel, *, decoder: Decoder | None, exchange: bool
+    ) -> Iterator[tuple[str, str]]:
         from trainers.models.diffusers_folder import save_for_diffusers
         from trainers.models.exchange import save_for_exchange
 
         try:
-            opener = save_for_diffusers(model, self.path / "diffusers", has_latents=has_latents)
+            opener = save_for_diffusers(model, self.path / "diffusers", decoder=decoder)
         except UserError as reason:
             shutil.rmtree(self.path / "diffusers", ignore_errors=True)
             yield "diffusers", f"not written. {reason}"

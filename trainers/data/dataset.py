@@ -28,6 +28,9 @@ class Decoder(Protocol):
     def save(self, path: Path) -> None:
         """Write it to a folder, so that an exported model can draw without this data set."""
 
+    def save_for_diffusers(self, folder: Path) -> str:
+        """Write it into a folder of diffusers, and say how it is opened there."""
+
 
 @dataclass(frozen=True)
 class Latents:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from trainers.models.autoencoder import Autoencoder
 
 
+DECODER = "decoder"
+"""In the folder of an exported or a finished model: where its autoencoder lies."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SmallAutoencoder:
     """An autoencoder that is trained on the data.
@@ -45,7 +49,8 @@ class Latent(Dataset):
     Args:
         of: The data set.
         autoencoder: A diffusers folder or hub id with an AutoencoderKL or VQModel, such as CompVis/ldm-celebahq-256;
-            or the options of a small one that is trained on the data.
+            the folder of an exported or a finished model of latents; or the options of a small one that is trained on
+            the data.
     """
 
     has_latents = True

@@ -19,6 +19,7 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from trainers.atomic import write_atomically
+from trainers.data.latent import DECODER
 from trainers.data.pixels import from_uint8
 from trainers.errors import UserError
 from trainers.foreign import LONGEST_REASON, file_inside, place_of
@@ -136,6 +137,13 @@ class Autoencoder:
         metadata = {"format": _FORMAT, "kind": type(self.net).__name__, "config": self._config()}
         write_atomically(_file(path), to_bytes(state, metadata=metadata))
 
+    def save_for_diffusers(self, folder: Path) -> str:
+        """Write it into a folder of diffusers, and say how it is opened there."""
+        kind = type(self.net).__name__
+        part = "vae" if kind == "AutoencoderKL" else "vqvae"
+        self.net.save_pretrained(folder / part)
+        return f'{kind}.from_pretrained(folder, subfolder="{part}")'
+
     @staticmethod
     def load(path: Path | str) -> Autoencoder:
         """The autoencoder that ``save`` wrote, on the CPU.
@@ -237,6 +245,9 @@ def assembled(kind: str, options: Mapping[str, Any], state: Mapping[str, Tensor]
         net = untrained(kind, options)
         _check_shapes(Autoencoder(net))
     net.load_state_dict(state, assign=True)
+    for name, tensor in net.state_dict().items():
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"its {name} is {tensor.dtype}, expected float32")
     return Autoencoder(net.eval().requires_grad_(False))
 
 
@@ -244,8 +255,9 @@ def published(source: str) -> Autoencoder:
     """The autoencoder that somebody published, on the CPU.
 
     Args:
-        source: A folder or file that ``Autoencoder.save`` wrote; a folder of diffusers with an AutoencoderKL or
-            VQModel, or with a pipeline of which it is a part (``vqvae`` or ``vae``); or a hub id.
+        source: A folder or file that ``Autoencoder.save`` wrote, or a model's folder in which it lies; a folder of
+            diffusers with an AutoencoderKL or VQModel, or with a pipeline of which it is a part (``vqvae`` or
+            ``vae``); or a hub id.
 
     Raises:
         UserError: when it cannot be had, or is of another kind.
@@ -293,7 +305,7 @@ def _class(kind: str) -> Any:
 def _slimfront_file(source: str) -> Path | None:
     path = place_of(source)
     if path.is_dir():
-        return path if (path / FILE).is_file() else None
+        return next((folder for folder in (path, path / DECODER) if (folder / FILE).is_file()), None)
     return path if path.suffix == ".safetensors" else None
 
 

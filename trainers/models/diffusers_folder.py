@@ -21,15 +21,17 @@ from trainers.models.tracing import spec_of
 if TYPE_CHECKING:
     from diffusers import ModelMixin
 
+    from trainers.data.dataset import Decoder
 
-def save_for_diffusers(model: DiffusionModel, folder: Path, *, has_latents: bool = False) -> str:
+
+def save_for_diffusers(model: DiffusionModel, folder: Path, *, decoder: Decoder | None = None) -> str:
     """Write what a pipeline of diffusers opens: ``unet`` and ``scheduler``, which draws as the model does where it can.
 
-    Of a network with labels, or of latents, only these two: those pipelines ask for no labels, and decode nothing.
+    Of a network with labels, or of latents, only the parts: those pipelines ask for no labels, and decode nothing.
     Weights in fewer bits are restored to float32 first: diffusers has no place for the codes.
 
     Args:
-        has_latents: What the model draws is not pixels yet.
+        decoder: Makes pixels of the latents that the model draws, and is written, too; None where it draws pixels.
 
     Returns:
         How diffusers opens it, and whether it draws as the model does.
@@ -48,11 +50,13 @@ def save_for_diffusers(model: DiffusionModel, folder: Path, *, has_latents: bool
     other = (
         "" if own else f", by diffusers' DDIM: not as {SAMPLERS.name_of(spec.sampler)} here, of which the figures are"
     )
-    if network.classes or has_latents:
+    if network.classes or decoder is not None:
         net.save_pretrained(folder / "unet")
         scheduler.save_pretrained(folder / "scheduler")
-        lacking = "decodes latents" if has_latents else "asks for labels"
-        return f'UNet2DModel.from_pretrained(folder, subfolder="unet"): no pipeline of diffusers {lacking}'
+        opener = 'UNet2DModel.from_pretrained(folder, subfolder="unet")'
+        if decoder is None:
+            return f"{opener}: no pipeline of diffusers asks for labels"
+        return f"{opener}, and for its latents {decoder.save_for_diffusers(folder)}: without a pipeline"
     pipeline = _pipeline(net, scheduler)
     pipeline.save_pretrained(folder)
     eta = f" with eta {spec.sampler.eta:g}" if own and isinstance(spec.sampler, Ddim) and spec.sampler.eta else ""

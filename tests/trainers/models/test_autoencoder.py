@@ -179,13 +179,17 @@ def test_fingerprint_changes_with_a_weight_and_with_the_scaling(tmp_path: Path) 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path, image_NCHW: torch.Tensor) -> None:
     saved(tmp_path)
-    published(str(tmp_path)).save(tmp_path)
+    autoencoder = published(str(tmp_path))
+    autoencoder.save(tmp_path)
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole[:-100])
     with pytest.raises(UserError, match="is not a Slimfront autoencoder"):
         Autoencoder.load(tmp_path)
     save_file({"weight": image_NCHW}, tmp_path / FILE)
     with pytest.raises(UserError, match="its format is None, expected 'slimfront-autoencoder-1'"):
+        Autoencoder.load(tmp_path)
+    Autoencoder(autoencoder.net.half()).save(tmp_path)
+    with pytest.raises(UserError, match=r"its encoder\.conv_in\.weight is torch\.float16, expected float32"):
         Autoencoder.load(tmp_path)
     with pytest.raises(UserError, match="does not exist"):
         Autoencoder.load(tmp_path / "nowhere")

@@ -12,6 +12,7 @@ from tests.conftest import build
 from trainers.compression._norm_groups import sizes_of
 from trainers.errors import UserError
 from trainers.models.arch_spec import Layer
+from trainers.models.autoencoder import Autoencoder, published, untrained
 from trainers.models.diffusers_folder import save_for_diffusers
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
@@ -86,12 +87,21 @@ def test_that_the_pipeline_draws_otherwise_is_said(sampler: object, steps: int, 
     assert said.startswith(f"DDIMPipeline.from_pretrained(folder), {steps} inference steps, by diffusers' DDIM: not as")
 
 
-@pytest.mark.parametrize("kind", ["labels", "latents"])
-def test_of_labels_and_of_latents_there_is_no_pipeline(kind: str, tmp_path: Path) -> None:
-    classes = 10 if kind == "labels" else 0
-    said = save_for_diffusers(build(replace(WIDE, classes=classes)), tmp_path / "out", has_latents=kind == "latents")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"unet", "scheduler"} and kind in said
-    assert opened(tmp_path / "out").config.num_class_embeds == (classes or None)
+def test_of_labels_there_is_no_pipeline(tmp_path: Path) -> None:
+    said = save_for_diffusers(build(replace(WIDE, classes=10)), tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"unet", "scheduler"} and "labels" in said
+    assert opened(tmp_path / "out").config.num_class_embeds == 10
+
+
+@pytest.mark.parametrize(("kind", "part"), [("AutoencoderKL", "vae"), ("VQModel", "vqvae")])
+def test_of_latents_the_autoencoder_lies_beside_the_network(kind: str, part: str, tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        net = untrained(kind, {"block_out_channels": (4,), "norm_num_groups": 2, "latent_channels": 1})
+    autoencoder = Autoencoder(net.eval())
+    said = save_for_diffusers(build(WIDE), tmp_path / "out", decoder=autoencoder)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"unet", "scheduler", part}
+    assert f'{kind}.from_pretrained(folder, subfolder="{part}")' in said
+    assert published(str(tmp_path / "out")).fingerprint == autoencoder.fingerprint
 
 
 def test_diffusers_opens_a_pruned_network_whose_widths_agree(run: Run, tmp_path: Path) -> None:
