@@ -177,6 +177,7 @@ def _opened_knob(node: Entries, origin: Origin, *, mistakes: Mistakes, condition
             item_path(item, origin.path, index),
             mistakes=mistakes,
             condition=(*condition, (origin.path, label_of(item))),
+            key_place=origin.key_place,
         )
         for index, item in enumerate(written.items)
     )

@@ -142,6 +142,12 @@ def test_choices_with_one_name_need_a_knob_inside(tmp_path):
     ]
 
 
+def test_an_unknown_option_that_is_a_choice_is_one_mistake_at_its_key(tmp_path):
+    assert in_recipe(tmp_path, "prune: {ratio: 0.3, criterio: {choice: [{taylor: {}}, magnitude]}}") == [
+        "line 4, column 25: prune: unknown option 'criterio'. Did you mean 'criterion'?"
+    ]
+
+
 def test_values_between_the_ends_of_a_knob_are_tried_too(tmp_path):
     assert in_recipe(tmp_path, "quantize: {bits: {int: [4, 8]}}") == [
         "line 4, column 22: quantize.bits: must be 4, 8, 16 or 32, got 5 (inside the knob)"
