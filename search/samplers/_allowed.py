@@ -63,6 +63,7 @@ class Allowed:
         self.space = space
         self.fixed = fixed
         self._costs = costs
+        self._objectives = objectives
         self._limits = limits
         self._sign = sign
         self._cache: dict[bytes, tuple[Array, float]] = {}
@@ -70,6 +71,20 @@ class Allowed:
         self.known = self._known_among(objectives)
         none = np.empty((0, len(space.names)))
         self._priced = (none, none)
+
+    def is_of(
+        self,
+        space: KnobSpace,
+        *,
+        fixed: Mapping[str, Any],
+        costs: Costs | None,
+        objectives: Sequence[str],
+        limits: Mapping[str, float],
+        sign: Mapping[str, float],
+    ) -> bool:
+        """Whether it was made of these, and not for another study of the same sampler."""
+        mine = (self.space, self.fixed, self._costs, self._objectives, self._limits, self._sign)
+        return mine == (space, fixed, costs, objectives, limits, sign)
 
     def costs_NK(self, rows_ND: Array) -> Array:
         """Known objectives of each row."""

@@ -80,6 +80,7 @@ class BudgetEI(BaseSampler):
         self.others = others
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._examples: tuple[Mapping[str, Any], ...] = ()
+        self._informed: tuple[object, ...] | None = None
         self._allowed: Allowed | None = None
         self._prospect: tuple[History, Prospect] | None = None
         self._told: tuple[object, Prospect] | None = None
@@ -99,7 +100,17 @@ class BudgetEI(BaseSampler):
 
         Args:
             examples: Candidates that together show when each conditional knob exists; else the trials will.
+
+        Raises:
+            ValueError: when it was informed of another problem before.
         """
+        problem = (list(objectives), costs, limits, distributions, list(examples), others)
+        if self._informed not in (None, problem):
+            raise ValueError(
+                "this BudgetEI has been told the objectives, costs, limits and knobs of another problem. Give each "
+                "search a new one."
+            )
+        self._informed = problem
         self._examples = self._examples or tuple(examples)
         self.others = self.others or others
         self.objectives = self.objectives or objectives
@@ -241,18 +252,17 @@ class BudgetEI(BaseSampler):
 
     def _allowed_in(self, distributions: Mapping[str, BaseDistribution], history: History, study: Study) -> Allowed:
         space = KnobSpace.seen(distributions, [*self._examples, *history.candidates])
-        fixed = self._fixed(study, distributions)
+        names = self._names(study)
+        problem: dict[str, Any] = {
+            "fixed": self._fixed(study, distributions),
+            "costs": self.costs,
+            "objectives": names,
+            "limits": self._limits(study),
+            "sign": dict(zip(names, signs(study), strict=True)),
+        }
         allowed = self._allowed
-        if allowed is None or allowed.space != space or allowed.fixed != fixed:
-            allowed = self._allowed = Allowed(
-                space,
-                fixed=fixed,
-                costs=self.costs,
-                objectives=self._names(study),
-                limits=self._limits(study),
-                sign=dict(zip(self._names(study), signs(study), strict=True)),
-                seed=self.seed,
-            )
+        if allowed is None or not allowed.is_of(space, **problem):
+            allowed = self._allowed = Allowed(space, **problem, seed=self.seed)
         return allowed
 
     def _distributions(self, study: Study) -> dict[str, BaseDistribution]:
@@ -276,11 +286,16 @@ class BudgetEI(BaseSampler):
         return found
 
     def _names(self, study: Study) -> list[str]:
+        count = len(study.directions)
         if self.objectives is not None:
+            if len(self.objectives) != count:
+                raise ValueError(
+                    f"the sampler's objectives are {', '.join(self.objectives)}, but the study has {count}. "
+                    "Give each study a sampler of its own."
+                )
             return list(self.objectives)
         if study.metric_names is not None:
             return list(study.metric_names)
-        count = len(study.directions)
         if self.limits is not None and len(self.limits) == count:
             return list(self.limits)
         names = [str(index) for index in range(count)]

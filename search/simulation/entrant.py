@@ -47,7 +47,7 @@ class Entrant:
 
         sampler = self.options.build(seed=seed)
         if isinstance(sampler, BudgetEI):
-            sampler.inform(objectives=(), costs=stand_in.guessed, limits=None, distributions={})
+            sampler.costs = stand_in.guessed
         return sampler
 
     def rule(self, shares: Sequence[float]) -> Halving | None:

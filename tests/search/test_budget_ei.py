@@ -428,3 +428,44 @@ def test_choices_may_be_lists() -> None:
         trial = study.ask(space)
         study.tell(trial, *([None, TrialState.FAIL] if trial.number == 4 else [trial.params["x"]]))
     assert len({repr(trial.params) for trial in study.trials}) == 8
+
+
+def test_a_sampler_of_one_study_keeps_nothing_back_from_the_next() -> None:
+    def asked(sampler: BaseSampler, directions: list[str]) -> list[dict[str, Any]]:
+        study = optuna.create_study(directions=directions, sampler=sampler)
+        found = []
+        for _ in range(6):
+            trial = study.ask(SPACE)
+            found.append(trial.params)
+            study.tell(trial, [quality(trial.params), size(trial.params)["size"]])
+        return found
+
+    def new() -> BaseSampler:
+        options = {"costs": size, "limits": {"size": 8.0}, "objectives": ["fid", "size"], "distributions": SPACE}
+        return BudgetEI(**options, seed=3, startup_trials=4)
+
+    small, large = asked(new(), ["minimize", "minimize"]), asked(new(), ["minimize", "maximize"])
+    shared = new()
+    assert asked(shared, ["minimize", "minimize"]) == small != large
+    assert asked(shared, ["minimize", "maximize"]) == large
+    with pytest.raises(ValueError, match="objectives are fid, size, but the study has 1"):
+        optuna.create_study(sampler=shared).ask(SPACE)
+
+
+def test_a_sampler_that_was_told_one_problem_is_not_told_another() -> None:
+    def search(costs: Callable[[dict[str, Any]], dict[str, float]], high: float) -> None:
+        simulate(
+            {"ratio": FloatDistribution(0.0, high), "bits": SPACE["bits"]},
+            lambda candidate, share: {"fid": candidate["ratio"], **costs(candidate)},
+            costs=costs,
+            limits={"size": 40.0},
+            sampler=sampler,
+            budget=2,
+        )
+
+    sampler = BudgetEI(seed=0)
+    search(size, 1.0)
+    search(size, 1.0)
+    for costs, high in ((size, 0.5), (lambda candidate: {"size": candidate["ratio"]}, 1.0)):
+        with pytest.raises(ValueError, match="the objectives, costs, limits and knobs of another problem"):
+            search(costs, high)
