@@ -14,6 +14,7 @@ from trainers.models.arch_spec import ArchSpec
 from trainers.registry import suggestion
 
 _WILDCARDS = "*?[]"
+_NEARER_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,18 @@ def asked_ratios(
     Last of all goes ``*``, which names whatever nothing else does.
 
     Raises:
-        UserError: when a key names nothing, or two keys of one rank disagree about a group.
+        UserError: when a key names nothing or decides nothing, or two keys of one rank disagree about a group.
     """
     if not isinstance(ratio, Mapping):
         return {group.name: ratio for group in groups}
     placed = tuple((group.name, group.block, group.macro_block) for group in groups)
-    nearest, nameless = _nearest_keys(tuple(ratio), placed)
-    mistakes = [_unknown(key, spec, groups) for key in nameless]
+    named, nearest = _named(tuple(ratio), placed)
+    deciding = {key for keys in nearest for key in keys}
+    mistakes = [
+        _idle(key, named[key], groups, nearest) if named[key] else _unknown(key, spec, groups)
+        for key in ratio
+        if key not in deciding
+    ]
     asked = {}
     for group, keys in zip(groups, nearest, strict=True):
         if len(keys) > 1 and len({ratio[key] for key in keys}) > 1:
@@ -92,13 +98,13 @@ def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
 
 # A search asks for the same keys and groups with thousands of ratios.
 @lru_cache(maxsize=64)
-def _nearest_keys(
+def _named(
     keys: tuple[str, ...], groups: tuple[tuple[str, str, str], ...]
-) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """For each group, by name, block and macro-block, the keys that name it most closely; and keys that name none."""
+) -> tuple[dict[str, tuple[int, ...]], tuple[tuple[str, ...], ...]]:
+    """For each key which groups it names; for each group, by name, block and macro-block, its nearest keys."""
     ranks = [{key: rank for key in keys if (rank := _rank(key, name, blocks))} for name, *blocks in groups]
     nearest = tuple(tuple(key for key in found if found[key] == max(found.values())) for found in ranks)
-    return nearest, tuple(key for key in keys if not any(key in found for found in ranks))
+    return {key: tuple(place for place, found in enumerate(ranks) if key in found) for key in keys}, nearest
 
 
 def _rank(key: str, name: str, blocks: Collection[str]) -> int:
@@ -112,6 +118,17 @@ def _rank(key: str, name: str, blocks: Collection[str]) -> int:
         return 0
     letters = sum(letter not in _WILDCARDS for letter in key)
     return 2 + letters if letters else 1
+
+
+def _idle(key: str, places: Sequence[int], groups: Sequence[CoupledGroup], nearest: Sequence[Sequence[str]]) -> str:
+    """What is said of a key whose groups all have a nearer one."""
+    nearer = dict.fromkeys(nearest[place][0] for place in places)
+    shown = ", ".join(repr(each) for each in list(nearer)[:_NEARER_SHOWN])
+    more = f" and {len(nearer) - _NEARER_SHOWN} more" if len(nearer) > _NEARER_SHOWN else ""
+    return (
+        f"ratio: {key!r} decides nothing: what it names, such as {groups[places[0]].name}, is named more closely by "
+        f"{shown}{more}. Leave it out."
+    )
 
 
 def _unknown(key: str, spec: ArchSpec, groups: Sequence[CoupledGroup]) -> str:

@@ -37,7 +37,7 @@ class Prune(Stage):
             ``time``), macro-block (``I``, ``D0`` .., ``M1``, ``M2``, ``U0`` .., ``O``; ``U0`` is the full size), or
             group: the name of the layer that produces it, or a pattern (``*.conv1``, ``*.to_q``). A name counts before
             patterns, a longer pattern before a shorter one, a pattern before blocks, and ``*`` last; what is not named
-            stays whole.
+            stays whole, and a key that decides no group is refused.
         criterion: Which channels go first.
         rule: ``paper`` removes the same count, floor(ratio * s), from each norm group of s channels, as Diff-Pruning
             does. A norm over concatenated widths keeps as many equal groups, so some of its channels fall into another

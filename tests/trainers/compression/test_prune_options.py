@@ -93,6 +93,18 @@ def test_two_names_of_one_rank_must_agree(wide: ArchSpec) -> None:
     assert planned(wide, ratio={"down_0": 0.5, "D0": 0.5})["down_blocks.0.resnets.0.conv1"] == 8
 
 
+def test_a_key_whose_groups_all_have_a_nearer_one_is_refused(wide: ArchSpec) -> None:
+    with pytest.raises(UserError) as refused:
+        planned(wide, ratio={"mid": 0.3, "mid_block.*": 0.5, "*d_block*": 0.2})
+    assert str(refused.value).splitlines() == [
+        f"prune.ratio: {key!r} decides nothing: what it names, such as mid_block.resnets.0.conv1, is named more "
+        "closely by 'mid_block.*'. Leave it out."
+        for key in ("mid", "*d_block*")
+    ]
+    # Of two that name the same equally closely, and agree, each decides.
+    assert planned(wide, ratio={"mid": 0.5, "M1": 0.5, "*": 0.25}) == planned(wide, ratio={"mid": 0.5, "*": 0.25})
+
+
 def test_what_names_nothing_is_refused(wide: ArchSpec) -> None:
     with pytest.raises(UserError, match=r"no block 'D7'.*(D1|D0)"):
         planned(wide, ratio={"D7": 0.5})
