@@ -41,7 +41,7 @@ def main(
     """Train an exported recipe with its full budget, and write a model that can be shipped.
 
     A training that was interrupted goes on from its last checkpoint. On several GPUs, or processes of a CPU:
-    `torchrun --nproc-per-node 2 -m trainers.full DIR`, or the same with `accelerate launch`.
+    `torchrun --nproc-per-node 2 -m trainers.full DIR`; on GPUs also `accelerate launch --multi_gpu --num_processes 2`.
 
     Parameters
     ----------

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 #: The others wait while the first one measures, however long that takes.
 _PATIENCE = timedelta(days=7)
-#: What torchrun sets, and what it is without.
+#: What torchrun sets, and `accelerate launch --multi_gpu`, which calls it; and what it is without.
 _OF_LAUNCHER = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
+#: What accelerate sets where several processes are asked for.
+_OF_SEVERAL = ("ACCELERATE_MIXED_PRECISION", "MASTER_ADDR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +120,17 @@ def joined() -> Iterator[tuple[Processes, torch.device]]:
     """The processes that torchrun or accelerate started, with this one's device; one process without them.
 
     Raises:
-        UserError: when there are more processes on this machine than GPUs; without any GPU they share the CPU.
+        UserError: when there are more processes on this machine than GPUs; without any GPU they share the CPU. Or when
+            accelerate was asked for several and did not say to which this one belongs.
     """
     import torch
 
+    if "WORLD_SIZE" not in os.environ and all(name in os.environ for name in _OF_SEVERAL):
+        # It starts one, or leaves several to MPI; each of these would train the whole, and all write to one folder.
+        raise UserError(
+            "accelerate launch joins several processes with --multi_gpu alone. Add it, or start them with "
+            "`torchrun --nproc-per-node 2 -m trainers.full DIR`, and a single one with `python -m trainers.full DIR`."
+        )
     count, rank, local = (int(os.environ.get(name) or own) for name, own in _OF_LAUNCHER.items())
     devices = torch.cuda.device_count()
     if devices and local >= devices:

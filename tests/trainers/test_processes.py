@@ -11,7 +11,7 @@ from trainers.distillation._loop import _batch, _uniform
 from trainers.distillation._training import denoising_loss
 from trainers.distillation.finetune import Finetune
 from trainers.errors import UserError
-from trainers.processes import Processes
+from trainers.processes import Processes, joined
 from trainers.run import Run
 
 
@@ -45,3 +45,16 @@ def test_parts_are_all_of_a_batch_and_nearly_equal(batch: int) -> None:
 def test_a_batch_is_not_shared_by_more_processes_than_it_has_images() -> None:
     with pytest.raises(UserError, match=r"a batch of 2 cannot be shared by 3 processes"):
         Processes(count=3).share_of(2)
+
+
+def test_processes_that_accelerate_does_not_join_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As accelerate 1.15 starts one for ``launch --cpu --num_processes 2``, or MPI two that know of no other."""
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    # A cluster may set this for everything.
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with joined() as (processes, _):
+        assert processes == Processes()
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    with pytest.raises(UserError, match="joins several processes with --multi_gpu alone"), joined():
+        pass
