@@ -19,8 +19,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A stranger's folder may have a link of that name, which leads elsewhere, or a pipe.
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as out:
+        with temporary.open("xb") as out:
             out.write(content)
             out.flush()
             os.fsync(out.fileno())

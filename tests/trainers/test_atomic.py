@@ -50,6 +50,17 @@ def test_a_full_disk_leaves_the_old_content_and_no_part_of_the_new(
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    """A stranger's folder may hold one for each number that a process can have."""
+    private, study = tmp_path / "private", tmp_path / "study"
+    private.write_text("of another")
+    study.mkdir()
+    (study / f".report.html.{os.getpid()}.tmp").symlink_to(private)
+    write_atomically(study / "report.html", b"new")
+    assert private.read_text() == "of another"
+    assert [path.name for path in study.iterdir()] == ["report.html"] and not (study / "report.html").is_symlink()
+
+
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     inner = tmp_path / "trials/0001"
     inner.mkdir(parents=True)
