@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,18 +101,26 @@ def is_number(found: Any) -> bool:
 def refuse_links_out(folder: Path) -> None:
     """Before anything is written into a folder: nothing in it leads elsewhere, where a file would be overwritten.
 
+    Nor is anything in it a pipe or a device, whose other end would be waited for.
+
     Raises:
-        UserError: naming the first link that does.
+        UserError: naming the first that is.
     """
     home = folder.resolve()
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            link = Path(place, name)
-            if link.is_symlink() and not _target(link).is_relative_to(home):
+            found = Path(place, name)
+            try:
+                mode = found.lstat().st_mode
+            except FileNotFoundError:  # by now, as another process writes there
+                continue
+            if stat.S_ISLNK(mode) and not _target(found).is_relative_to(home):
                 raise UserError(
-                    f"{link} is a link that leads out of {folder}. Nothing is written there: put the file or folder "
+                    f"{found} is a link that leads out of {folder}. Nothing is written there: put the file or folder "
                     "itself in its place, or take the link away."
                 )
+            if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                raise UserError(f"{found} is no file or folder but a pipe or a device. Take it away.")
 
 
 def _target(link: Path) -> Path:

@@ -188,6 +188,16 @@ def test_study_that_links_out_is_not_written_into(tmp_path, secret, monkeypatch)
         StudyViews.open(study).bytes_of("trials/0001", "log.txt")
 
 
+@pytest.mark.parametrize("place", [".writable", "trials/0001/log.txt"])
+def test_study_with_a_pipe_is_not_written_into(tmp_path, place):
+    """Whoever opens one to write into it waits for a reader."""
+    study = study_folder(tmp_path / "study", trials=4)
+    (study / place).unlink(missing_ok=True)
+    os.mkfifo(study / place)
+    with at_most(5), pytest.raises(UserError, match=r"is no file or folder but a pipe or a device\. Take it away"):
+        preflight.check_same_space(study, Space.read("spaces/pruning_ratios.yaml"))
+
+
 def test_private_file_is_not_shipped_through_a_link(folder, secret, tiny):
     (folder / "recipe.yaml").write_text(RECIPE)
     files.save(tiny, folder / "teacher")
