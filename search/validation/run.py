@@ -13,6 +13,7 @@ from search.validation.work import FOLDER, Workers, chosen
 from search.views import StudyViews, TrialView
 from search.workers import worker_count
 from trainers.atomic import write_atomically
+from trainers.foreign import refuse_links_out
 
 PAGE_FILE, JSON_FILE = "validation.html", "validation.json"
 
@@ -34,8 +35,9 @@ def validated(
         tell: Called with lines for the user, by several threads.
 
     Raises:
-        UserError: when the front has no two points, or one cannot be trained.
+        UserError: when the front has no two points, one cannot be trained, or a link leads out of the folder.
     """
+    refuse_links_out(views.folder)
     space = Space.read(views.space_file)
     trials, images = chosen(views, points), images or full_images(space)
     count = min(len(trials), worker_count(workers, space.resources, address=None))

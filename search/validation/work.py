@@ -45,16 +45,17 @@ def chosen(views: StudyViews, points: int) -> list[TrialView]:
         UserError: when the front has fewer than two.
     """
     name, sign = views.learned.name, 1 if views.learned.goal == "min" else -1
-    if len(views.front.points) < 2:
-        raise UserError(f"{views.folder} has {len(views.front.points)} points on its front; an order needs two.")
+    trials = {trial.number: trial for trial in views.complete}
+    on_front = [point for point in views.front.points if point.trial in trials]
+    if len(on_front) < 2:
+        raise UserError(f"{views.folder} has {len(on_front)} points on its front; an order needs two.")
 
     def rank(point: PointView) -> float:
         return sign * point.values[name]
 
-    ordered = sorted(views.front.points, key=rank)
+    ordered = sorted(on_front, key=rank)
     last = len(ordered) - 1
     places = {round(place * last / (points - 1)) for place in range(points)}
-    trials = {trial.number: trial for trial in views.complete}
     return [trials[ordered[place].trial] for place in sorted(places)]
 
 

@@ -83,6 +83,23 @@ def test_a_front_of_one_has_no_order(views: StudyViews) -> None:
         chosen(alone, 5)
 
 
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    study, elsewhere = study_folder(tmp_path / "study", trials=4), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (study / "validation").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="validation is a link that leads out"):
+        main(study)
+    assert not list(elsewhere.iterdir())
+
+
+def test_points_of_no_complete_trial_are_left_out(views: StudyViews) -> None:
+    """``front.json`` and ``trials.jsonl`` may be of different days, or a stranger's."""
+    first, *others = views.front.points
+    strange = [replace(first, trial=10_000), *others]
+    found = chosen(replace(views, front=replace(views.front, points=strange)), 1_000)
+    assert {trial.number for trial in found} == {point.trial for point in others}
+
+
 def test_the_answer_and_the_table_say_what_became_of_the_order(views: StudyViews) -> None:
     kept = Validation.of(views, reached(views, [5, 6, 7, 8, 9]), images=100_000)
     assert kept.answer().startswith("The order of the trials survives full training: Kendall's tau 1.00")
