@@ -20,6 +20,8 @@ from trainers.registry import suggestion
 from trainers.teacher import Teacher
 
 _Seeds = Annotated[int, Field(gt=0, le=1_000)]
+_Several = Annotated[tuple[str, ...], Field(min_length=1)]
+_Items = TypeAdapter(Annotated[list[Any], Field(min_length=1)])
 _KEYS = ("name", "data", "teacher", "objectives", "images", "seeds", "looks", "recipes", "claims")
 
 
@@ -37,8 +39,8 @@ class Claim:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     claim: str
-    better: str | tuple[str, ...]
-    than: str | tuple[str, ...]
+    better: str | _Several
+    than: str | _Several
     theirs: str = ""
     by: str = ""
 
@@ -101,7 +103,7 @@ class Comparison:
             "name": part("name", TypeAdapter(str).validate_python),
             "data": part("data", DATA.parse),
             "teacher": part("teacher", TypeAdapter(Teacher).validate_python),
-            "objectives": part("objectives", lambda value: tuple(OBJECTIVES.parse(item) for item in value)),
+            "objectives": part("objectives", lambda value: tuple(map(OBJECTIVES.parse, _Items.validate_python(value)))),
             "images": part("images", TypeAdapter(Count).validate_python),
             "seeds": part("seeds", TypeAdapter(_Seeds).validate_python),
             "looks": part("looks", TypeAdapter(_Seeds).validate_python),

@@ -24,18 +24,19 @@ from trainers.cache import Cache
 from trainers.command import command
 from trainers.errors import UserError
 
-FILE = """\
+OBJECTIVES = "[{fid: {samples: 64, extractor: labels}}, {ssim: {samples: 16}}]"
+FILE = f"""\
 # Does pruning cost more than nothing?
 name: tiny
-teacher: {network: {unet: {channels: [8, 16], norm_groups: 4}}, images: 2_000, sampling_steps: 4}
-objectives: [{fid: {samples: 64, extractor: labels}}, {ssim: {samples: 16}}]
+teacher: {{network: {{unet: {{channels: [8, 16], norm_groups: 4}}}}, images: 2_000, sampling_steps: 4}}
+objectives: {OBJECTIVES}
 images: 512
 seeds: 2
 recipes:
-  whole: [{finetune: {batch: 64}}]
-  pruned: [{prune: {ratio: 0.5, criterion: magnitude}}, {finetune: {batch: 64}}]
+  whole: [{{finetune: {{batch: 64}}}}]
+  pruned: [{{prune: {{ratio: 0.5, criterion: magnitude}}}}, {{finetune: {{batch: 64}}}}]
 claims:
-  - {claim: what is whole is nearer to the teacher, theirs: of course, better: whole, than: pruned, by: ssim}
+  - {{claim: what is whole is nearer to the teacher, theirs: of course, better: whole, than: pruned, by: ssim}}
 """
 
 
@@ -146,6 +147,10 @@ def test_a_process_that_is_killed_is_one_message(
         (("seeds: 2", "seeds: 0"), "seeds: Input should be greater than 0"),
         (("seeds: 2", "seeds: 2\nlooks: 0"), "looks: Input should be greater than 0"),
         (("- {claim", "- [{claim"), "cannot be read"),
+        ((OBJECTIVES, "5"), "objectives: Input should be a valid list"),
+        ((OBJECTIVES, "fid"), "objectives: Input should be a valid list"),
+        ((OBJECTIVES, "[]"), "objectives: List should have at least 1 item"),
+        (("than: pruned", "than: []"), "claims.0.than"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, change: tuple[str, str], message: str) -> None:
