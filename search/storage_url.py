@@ -67,14 +67,19 @@ def mistake_of(url: str) -> str | None:
 
 
 def _mistake_of_options(options: Sequence[tuple[str, str]], *, has_host: bool) -> str | None:
+    names = [name for name, _ in options]
+    # Where a password holds an '&', what looks like another option is the rest of it.
+    may_be_shown = "password" not in names
     for name, value in options:
         if name not in _OPTIONS:
-            shown = repr(name[:30]) if name.isidentifier() else "that has no such name"
-            return f"has the option {shown}. It can have {', '.join(sorted(_OPTIONS))}. Leave out all others."
+            shown = repr(name[:30]) if may_be_shown and name.isidentifier() else "that has no such name"
+            return (
+                f"has the option {shown}. It can have {', '.join(sorted(_OPTIONS))}. Leave out all others, and write "
+                "%26 for an '&' in a password."
+            )
         if not _OPTIONS[name].fullmatch(value):
-            found = "" if name == "password" else f", got {value[:40]!r}"
+            found = f", got {value[:40]!r}" if may_be_shown else ""
             return f"has the option {name!r}, which must be {_MEANT.get(name, _OPTIONS[name].pattern)}{found}."
-    names = [name for name, _ in options]
     if len(set(names)) < len(names):
         return "has an option twice. Keep one."
     if has_host and not {"host", "port"}.isdisjoint(names):

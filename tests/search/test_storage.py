@@ -175,6 +175,15 @@ def test_a_storage_that_is_none_is_a_mistake_that_shows_no_password(tmp_path: Pa
         assert "me:sec" not in str(error.value) and "ret@" not in str(error.value)
 
 
+@pytest.mark.parametrize("rest", ["hunter2", "hunter2=x", "port=hunter2"])
+def test_the_rest_of_a_password_with_an_ampersand_is_not_shown(tmp_path: Path, rest: str) -> None:
+    url = f"postgresql://me@/db?password=ab&{rest}"
+    (tmp_path / "told.yaml").write_text(f"{SPACE}storage: {url}\n")
+    with pytest.raises(SpaceError, match="storage: has the option") as error:
+        Space.read(tmp_path / "told.yaml")
+    assert "hunter2" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
