@@ -23,7 +23,9 @@ ENDINGS = (".parquet", ".arrow")
 _IMAGE_NAMES = ("image", "img")
 _LABEL_NAMES = ("label", "labels")
 #: Photographs of 256x256 are 20 kB each; a whole row group of them would not fit in a small memory.
-_ROWS_AT_ONCE = 512
+_ROWS_AT_ONCE = 64
+#: Images are compressed already: tables hold hardly more bytes of them than their files have, unless many are equal.
+_MOST_TIMES, _ALWAYS = 100, 2**28
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,20 @@ def _stored(file: Path, rows: Sequence[int], columns: Columns) -> StoredImages:
     import numpy as np
     import pyarrow
 
-    row_N, parts, first = np.asarray(rows), [], 0
+    row_N, parts, first, read = np.asarray(rows), [], 0, 0
+    most = max(_ALWAYS, _MOST_TIMES * file.stat().st_size)
     with _named(file):
         found = _found(_schema(file), columns, file)
         for batch in _batches(file, [found.image] if found.label is None else [found.image, found.label]):
             inside_B = row_N[(row_N >= first) & (row_N < first + len(batch))] - first
             parts.append(batch.take(pyarrow.array(inside_B)))
             first += len(batch)
+            read += batch.nbytes
+            if read > most:
+                raise UserError(
+                    f"{file} is no table of images: its first {first:,} rows alone are {read / 1e6:,.0f} MB, and the "
+                    f"file has {file.stat().st_size / 1e6:.4g} MB. Take it away, or write it again."
+                )
             if first > rows[-1]:
                 break
         table = pyarrow.Table.from_batches(parts)

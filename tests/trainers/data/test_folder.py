@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from trainers.cache import Cache
+from trainers.data import _tables
 from trainers.data._images import check_classes
 from trainers.data.dataset import DATA
 from trainers.data.folder import Folder
@@ -76,6 +77,14 @@ def test_parquet_files_give_their_images_and_labels_in_order(parquet: Path) -> N
     assert images.train_label_N.tolist() == [3, 1, 4, 1, 5, 9, 2]
     assert images.test_label_N.tolist() == [6, 5, 3]
     assert (images.name, images.image_size, images.channels) == ("squares", 6, 3)
+
+
+def test_table_that_unpacks_to_far_more_than_it_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture with a tail of zeros, again and again: 2 kB of file would fill all memory."""
+    monkeypatch.setattr(_tables, "_ALWAYS", 2**20)
+    write_parquet(tmp_path / "train-0.parquet", [png(pixels(1)[0]) + bytes(100_000)] * 80)
+    with pytest.raises(UserError, match=r"train-0\.parquet is no table of images: its first 64 rows alone are 6 MB"):
+        Folder(path=str(tmp_path)).load()
 
 
 def test_same_content_has_the_same_hash_and_one_other_pixel_another(parquet: Path) -> None:
