@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.errors import UserError
-from trainers.visible import all_visible
+from trainers.visible import all_visible, visible
 
 MOST_JSON_BYTES = 64 * 2**20
 LONGEST_REASON = 400
@@ -91,6 +91,17 @@ def json_inside(folder: Path, name: str | Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def in_one_line(error: BaseException) -> str:
+    """What a library says of such a file, without its advice to programmers."""
+    from pydantic import ValidationError
+
+    said = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        said = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    return visible(" ".join(said.split()))[:LONGEST_REASON].rstrip(".") or type(error).__name__
 
 
 def is_number(found: Any) -> bool:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
-from trainers.foreign import LONGEST_REASON
+from trainers.foreign import in_one_line
 from trainers.models import files
 from trainers.run import TrainingState, UnfitStateError
 from trainers.tensor_file import read_tensors
-from trainers.visible import visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,8 +65,7 @@ def load_state(folder: Path, *, name: str = STATE_FILE, device: str = "cpu") -> 
             raise TypeError("its stage and images are no numbers")
         return TrainingState(stage, images, model, _under(_TRAINING, held), beside)
     except (SafetensorError, UserError, *files.UNFIT) as error:
-        reason = visible(" ".join(str(error).split())) or type(error).__name__
-        raise UnfitStateError(f"it cannot be read: {reason[:LONGEST_REASON].rstrip('.')}") from None
+        raise UnfitStateError(f"it cannot be read: {in_one_line(error)}") from None
 
 
 def _under(kind: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
-from trainers.foreign import LONGEST_REASON, file_inside, is_number, place_of
+from trainers.foreign import file_inside, in_one_line, is_number, place_of
 from trainers.models import float16, linear4bit
 from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
@@ -53,8 +53,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> DiffusionMo
     try:
         return unpacked(*read_tensors(file, device=str(device)))
     except (SafetensorError, UserError, *UNFIT) as error:
-        reason = (str(error) or type(error).__name__)[:LONGEST_REASON].rstrip(".")
-        raise UserError(f"{file} is not a Slimfront model: {reason}. Export or train it again.") from None
+        raise UserError(f"{file} is not a Slimfront model: {in_one_line(error)}. Export or train it again.") from None
 
 
 def packed(model: DiffusionModel) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -161,6 +161,16 @@ def test_norm_of_more_channels_than_memory_is_refused(
         files.load(tmp_path)
 
 
+def test_option_that_no_network_can_have_is_told_in_one_line(run: Run, tmp_path: Path) -> None:
+    state, metadata = files.packed(run.teacher)
+    spec = json.loads(metadata["spec"])
+    spec["network"]["unet"]["layers"] = 3_000
+    (tmp_path / files.FILE).write_bytes(to_bytes(state, metadata={**metadata, "spec": json.dumps(spec)}))
+    with pytest.raises(UserError, match=r"is not a Slimfront model: .*layers: Input should be less than") as error:
+        files.load(tmp_path)
+    assert "pydantic" not in str(error.value) and "\n" not in str(error.value)
+
+
 def test_memory_that_is_not_there_is_one_clear_error(run: Run, tmp_path: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise MemoryError
