@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainers.data._decoding import Fit, decoded, shape_of, stored_shape
-from trainers.data._images import content_hash
+from trainers.data._images import content_hash, most_in_memory
 from trainers.data._layout import Layout, layout_of
 from trainers.data._stored import EncodedImage, StoredImages
 from trainers.data._tables import Columns, count_in_tables, first_in_tables, stored_in_tables
@@ -21,8 +20,6 @@ from trainers.errors import UserError
 _CHOICE_SEED = 0
 #: To choose among more takes a minute and gigabytes, though a small file can hold as many rows when they are empty.
 _MOST_IMAGES = 30_000_000
-#: Of this machine's memory; the rest is for the encoded images, for training, and for a copy that a trial may make.
-_MEMORY_SHARE = 0.4
 #: Of an image until it is decoded, beside its content: its number, label, and place for messages.
 _ROW_BYTES = 300
 
@@ -135,13 +132,11 @@ def _check_memory(train_count: int, test_count: int, shape: tuple[int, int], fol
     """Refuse before hours of decoding what would end in a killed process."""
     size, channels = shape
     image_bytes = size * size * channels + _ROW_BYTES
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    allowed = int(_MEMORY_SHARE * memory_bytes) // image_bytes
+    allowed, memory = most_in_memory(image_bytes)
     if train_count + test_count > allowed:
         raise UserError(
             f"{folder}: {train_count:,} training and {test_count:,} test images of {size}x{size}x{channels} are "
-            f"{(train_count + test_count) * image_bytes / 1e9:.1f} GB in memory; this machine has "
-            f"{memory_bytes / 1e9:.1f} GB, of which images may take {_MEMORY_SHARE:.0%}. "
+            f"{(train_count + test_count) * image_bytes / 1e9:.1f} GB in memory; {memory}. "
             f"Write limit: {allowed - min(test_count, allowed // 2)} or less, or a smaller image_size."
         )
 

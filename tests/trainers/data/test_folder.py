@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from trainers.cache import Cache
 from trainers.data import _tables
-from trainers.data._images import check_classes
+from trainers.data._images import check_classes, fitted
 from trainers.data.dataset import DATA
 from trainers.data.folder import Folder
 from trainers.errors import UserError
@@ -77,6 +77,14 @@ def test_parquet_files_give_their_images_and_labels_in_order(parquet: Path) -> N
     assert images.train_label_N.tolist() == [3, 1, 4, 1, 5, 9, 2]
     assert images.test_label_N.tolist() == [6, 5, 3]
     assert (images.name, images.image_size, images.channels) == ("squares", 6, 3)
+
+
+def test_images_larger_than_memory_are_refused_before_they_are_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = DATA.parse("digits").load()
+    monkeypatch.setattr("os.sysconf", lambda name: 10_000)  # 100 MB
+    assert fitted(digits, image_size=16, channels=1).train_NCHW.shape == (1_438, 1, 16, 16)
+    with pytest.raises(UserError, match=r"digits: 1,797 images as the teacher takes them, 256x256x1, are 0\.1 GB"):
+        fitted(digits, image_size=256, channels=1)
 
 
 def test_table_that_unpacks_to_far_more_than_it_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
