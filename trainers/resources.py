@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from trainers.bounds import Count
+# Of one machine; so many threads are begun, and a billion would take all memory.
+_MOST = 1_024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,5 +22,5 @@ class Resources:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    cpu: Count = 1
-    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    cpu: Annotated[int, Field(gt=0, le=_MOST)] = 1
+    gpu: Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)] = 0.0

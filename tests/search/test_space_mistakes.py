@@ -374,6 +374,12 @@ def test_keys_written_twice_aliases_and_tags_are_mistakes(tmp_path):
     ]
 
 
+def test_more_cores_than_any_machine_has_are_a_mistake(tmp_path):
+    """So many threads are begun wherever a stranger's study or recipe is only asked."""
+    (found,) = mistakes(tmp_path, GOOD + "resources: {cpu: 1_000_000_000}\n")
+    assert found.startswith("line 4, column 18: resources.cpu: must be at most 1,024, got 1000000000.")
+
+
 def test_paths_that_are_no_file(tmp_path):
     for path, expected in ((tmp_path, "is a folder."), (tmp_path / "no.yaml", "does not exist. Name a YAML file")):
         with pytest.raises(SpaceError) as caught:
