@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def unpacked(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Diffus
     log, notes = (_json_list(metadata, key) for key in ("log", "notes"))
     if not all(_is_note(note) for note in notes):
         raise ValueError("its notes do not say what was asked and what was achieved")
-    _check_widths(spec, state)
+    _check_layers(spec, state)
     net = assembled(spec, _in_float32(spec, linear4bit.read(spec, state)))
     _check_types(net)
     return DiffusionModel(
@@ -111,8 +112,11 @@ def _in_float32(spec: ArchSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor
     return restored
 
 
-def _check_widths(spec: ArchSpec, state: Mapping[str, Tensor]) -> None:
-    """Every layer has a number for each output at least: one that is wider is not built first, and then refused."""
+def _check_layers(spec: ArchSpec, state: Mapping[str, Tensor]) -> None:
+    """Every tensor is of a layer; and a layer has a number for each output, so that no wider one is built in vain."""
+    for name in state:
+        if spec.layers.keys().isdisjoint(accumulate(name.split("."), "{}.{}".format)):
+            raise ValueError(f"its architecture has no layer for {name}")
     held = 2 * sum(tensor.numel() for tensor in state.values())  # two weights of 4 bits are one number
     for name, layer in spec.layers.items():
         if layer.outputs > held:

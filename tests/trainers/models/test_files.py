@@ -171,6 +171,15 @@ def test_option_that_no_network_can_have_is_told_in_one_line(run: Run, tmp_path:
     assert "pydantic" not in str(error.value) and "\n" not in str(error.value)
 
 
+def test_layer_that_the_description_leaves_out_is_missed(run: Run, tmp_path: Path) -> None:
+    state, metadata = files.packed(run.teacher)
+    spec = json.loads(metadata["spec"])
+    del spec["layers"]["time_embedding.linear_1"]
+    (tmp_path / files.FILE).write_bytes(to_bytes(state, metadata={**metadata, "spec": json.dumps(spec)}))
+    with pytest.raises(UserError, match=r"its architecture has no layer for time_embedding\.linear_1\.\w+\."):
+        files.load(tmp_path)
+
+
 def test_memory_that_is_not_there_is_one_clear_error(run: Run, tmp_path: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise MemoryError
