@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ _FURTHER = 6
 """And others that are only trained, least: a layer's time for each MAC differs by its kind, by two times and more."""
 _BATCHES = 16
 """The least that is trained: fewer batches say nothing of a stage that halves its steps and prunes on the way."""
+_SMALL = 0.1
+"""The part of a training that may be untold whether it depends on the images."""
 _SECONDS = 1.0
 """What a longer training, and a measurement, is meant to last."""
 _TOO_LONG = 20.0
@@ -139,21 +142,21 @@ def _rehearsed(
     torch.set_num_threads(space.resources.cpu)
     try:
         trials = [_trial(foresight, shop, candidate, spec) for candidate, spec in chosen]
-        untrained = math.fsum(trial.untrained for trial in trials) / len(trials)
-        rates = [trial.per_image for trial in trials]
+        rates = [(trial.per_image, trial.untrained) for trial in trials]
+        untrained = fmean(seconds for _, seconds in rates)
         rates += [_brief_rate(foresight, shop, candidate, untrained) for candidate, _ in further]
     finally:
         torch.set_num_threads(threads)
     expected = [training_seconds(foresight, spec, images=1) for _, spec in (*chosen, *further)]
     return Rehearsal(
         teacher=of_teacher,
-        training=_ratio(math.fsum(rates), math.fsum(expected)),
+        training=_ratio(math.fsum(per_image for per_image, _ in rates), math.fsum(expected)),
         measuring=_ratio(
             math.fsum(trial.measuring for trial in trials),
             math.fsum(measuring_seconds(foresight, spec) for _, spec in chosen),
         ),
-        trial_seconds=untrained,
-        costs_seconds=math.fsum(trial.costs for trial in trials) / len(trials),
+        trial_seconds=fmean(seconds for _, seconds in rates),
+        costs_seconds=fmean(trial.costs for trial in trials),
         preparing_seconds=max(0.0, preparing),
         kept_bytes=kept,
         peak_bytes=_peak_bytes(),
@@ -200,12 +203,23 @@ def _trial(foresight: Foresight, shop: Workshop, candidate: Candidate, spec: Arc
     return _Trial(per_image=per_image, untrained=untrained, costs=seconds[False], measuring=seconds[True])
 
 
-def _brief_rate(foresight: Foresight, shop: Workshop, candidate: Candidate, untrained: float) -> float:
-    """Seconds of training for each image, by the least training, which takes ``untrained`` seconds besides."""
-    recipe, count = foresight.space.fill(candidate), _BATCHES * foresight.space.teacher.batch
-    at = perf_counter()
-    recipe.run(_brief_run(shop, count))
-    return max(0.0, perf_counter() - at - untrained) / count
+def _brief_rate(foresight: Foresight, shop: Workshop, candidate: Candidate, untrained: float) -> tuple[float, float]:
+    """As ``_rate``, by the least training; and by twice that where much of it may not depend on the images.
+
+    Args:
+        untrained: Seconds of others that do not.
+    """
+    recipe, least = foresight.space.fill(candidate), _BATCHES * foresight.space.teacher.batch
+
+    def train(count: int) -> float:
+        at = perf_counter()
+        recipe.run(_brief_run(shop, count))
+        return perf_counter() - at
+
+    few_seconds = train(least)
+    if untrained < _SMALL * few_seconds:
+        return max(0.0, few_seconds - untrained) / least, untrained
+    return _split(few_seconds, least, train(2 * least), 2 * least)
 
 
 def _brief_run(shop: Workshop, count: int) -> Run:
@@ -228,10 +242,14 @@ def _rate(train: Callable[[int], float], *, least: int) -> tuple[float, float]:
     many_seconds = train(many)
     # The first one also pays for what is done once, and either may have been held up.
     few_seconds = min(few_seconds, train(least))
+    return _split(few_seconds, least, many_seconds, many)
+
+
+def _split(few_seconds: float, few: int, many_seconds: float, many: int) -> tuple[float, float]:
     if many_seconds <= few_seconds:
         return many_seconds / many, 0.0
-    per_image = (many_seconds - few_seconds) / (many - least)
-    return per_image, max(0.0, few_seconds - per_image * least)
+    per_image = (many_seconds - few_seconds) / (many - few)
+    return per_image, max(0.0, few_seconds - per_image * few)
 
 
 def _least_seconds(foresight: Foresight, spec: ArchSpec) -> float:

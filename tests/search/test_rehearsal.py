@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -113,12 +114,12 @@ def test_many_candidates_are_trained_and_few_are_measured(
         return rehearsal._Trial(per_image=1.0, untrained=2.0, costs=3.0, measuring=4.0)
 
     monkeypatch.setattr(rehearsal, "_trial", trial)
-    monkeypatch.setattr(rehearsal, "_brief_rate", lambda *args: tried.append(args[2]) or 4.0)
+    monkeypatch.setattr(rehearsal, "_brief_rate", lambda *args: tried.append(args[2]) or (4.0, 5.0))
     monkeypatch.setattr(rehearsal, "_BATCHES", 1)
     seen = preflight.survey(foresight)
     found = rehearse(foresight, seen, digits, cache=cache, device=CPU)
     assert len({str(candidate) for candidate in tried}) == 9
-    assert (found.trial_seconds, found.costs_seconds) == (2.0, 3.0)
+    assert (found.trial_seconds, found.costs_seconds) == ((3 * 2.0 + 6 * 5.0) / 9, 3.0)
     chosen, further = rehearsal._chosen(foresight, seen)
     predicted = sum(training_seconds(foresight, spec, images=1) for _, spec in (*chosen, *further))
     assert found.training == pytest.approx((3 * 1.0 + 6 * 4.0) / predicted)
@@ -141,6 +142,29 @@ def test_a_rate_is_of_images_and_never_nothing(seconds: list[float], expected: t
 
     assert rehearsal._rate(train, least=8) == pytest.approx(expected)
     assert asked == [8, 16, 8]
+
+
+@pytest.mark.parametrize(
+    ("untrained", "expected", "trainings"), [(6.0, (0.25, 5.0), 2), (0.5, ((5 + 16 * 0.25 - 0.5) / 16, 0.5), 1)]
+)
+def test_what_takes_long_whatever_the_images_is_no_part_of_a_rate(
+    monkeypatch: pytest.MonkeyPatch, untrained: float, expected: tuple[float, float], trainings: int
+) -> None:
+    """Gradients at every pruning of a progressive stage, say: 5 s here, beside 0.25 s an image."""
+    now, asked = [0.0], []
+
+    def run(count: int) -> None:
+        asked.append(count)
+        now[0] += 5 + 0.25 * count
+
+    recipe = SimpleNamespace(run=run)
+    space = SimpleNamespace(fill=lambda candidate: recipe, teacher=SimpleNamespace(batch=1))
+    monkeypatch.setattr(rehearsal, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(rehearsal, "_brief_run", lambda shop, count: count)
+    foresight: Any = SimpleNamespace(space=space)
+    shop: Any = None
+    assert rehearsal._brief_rate(foresight, shop, {}, untrained) == pytest.approx(expected)
+    assert asked == [16, 32][:trainings]
 
 
 def test_an_estimate_adds_up(foresight: Foresight) -> None:
