@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ _MOST_PARTS = 6_000_000
 _MOST_COMMAS = 16_000_000
 _MOST_LINE_BYTES = 2**20
 _MOST_HIDING_BYTES = 32 * 2**20
+_SMALLEST, _LARGEST = 1e-100, 1e100
 # The escape in JSON of a hidden character, or its UTF-8: only then is it worth reading twice.
 _MAY_HIDE = re.compile(
     rb"\\[bfr]|\\u(?:00[0189]|007[fF]|202[89a-eA-E]|206[6-9]|[fF][eE][fF]{2}|[fF]{3}[9aAbB]|[dD][89a-fA-F])"
@@ -90,6 +91,13 @@ def check_front(folder: Path, front: FrontView) -> None:
     if wrong := [*limits, *others]:
         kind = "positive" if limits else "finite"
         raise UserError(damaged(folder, FRONT_FILE, f"{wrong[0]}, where a {kind} number must be"))
+
+
+def check_figures(folder: Path, file: str, who: str, figures: Iterable[float | None]) -> None:
+    """Nothing is so large or so small that its squares and ratios, from which pages are drawn, are no numbers."""
+    for figure in figures:
+        if figure and not _SMALLEST <= abs(figure) <= _LARGEST and math.isfinite(figure):
+            raise UserError(damaged(folder, file, f"{who} has the figure {figure!r}, and no model has such a one"))
 
 
 def check_record(folder: Path, file: str, who: str, path: str, values: dict[str, Any], needed: Sequence[str]) -> None:

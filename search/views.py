@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, Strict
 
 from search._study_folder import FRONT_FILE, RUNS, TRIALS_FILE, damaged, is_study, no_study
-from search._view_content import check_front, check_inside, check_record, content_of
+from search._view_content import check_figures, check_front, check_inside, check_record, content_of
 from search.devices import Stranger
 from search.rank_fidelity import RungFidelity
 from search.reference import Reference
@@ -154,6 +154,15 @@ class FrontView:
     budget_images: _Whole | None = None
     seconds: float | None = None
 
+    def figures(self) -> Iterator[float | None]:
+        """All that models measured, and what is made of it."""
+        yield from (*self.reference, *self.limits.values(), self.hypervolume, self.winners_curse, self.seconds)
+        for point in self.points:
+            yield from (*point.values.values(), *point.stderr.values(), *point.first.values())
+        for each in (self.teacher, *self.references):
+            yield from each.values.values() if each is not None else ()
+        yield from self.teacher.stderr.values() if self.teacher is not None else ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shortfall:
@@ -221,6 +230,14 @@ class TrialView:
     def counted_stderr(self) -> dict[str, float | None]:
         """The standard errors of the values that count."""
         return {**self.stderr, **{name: again.stderr for name, again in self.confirmed.items()}}
+
+    def figures(self) -> Iterator[float | None]:
+        """All that it measured."""
+        yield from (*self.values.values(), *self.stderr.values())
+        for again in self.confirmed.values():
+            yield from (again.value, again.stderr)
+        for rung in self.rungs:
+            yield from rung.values.values()
 
     def value(self, objective: str) -> float:
         """The value that counts; only complete trials promise one for each objective of the study."""
@@ -339,10 +356,12 @@ class StudyViews:
                 file = TRIALS_FILE if what == "trial" else FRONT_FILE
                 raise UserError(damaged(self.folder, file, f"it has the {what} {twice[0]} twice"))
         check_front(self.folder, self.front)
+        check_figures(self.folder, FRONT_FILE, "it", self.front.figures())
         for point in self.front.points:
             check_record(self.folder, FRONT_FILE, f"trial {point.trial}", point.path, point.values, names)
         for trial in self.trials:
             who, needed = f"trial {trial.number}", names if trial.state == "complete" else []
+            check_figures(self.folder, TRIALS_FILE, who, trial.figures())
             check_record(self.folder, TRIALS_FILE, who, trial.path, trial.values, needed)
             if trial.confirmed:
                 check_record(self.folder, TRIALS_FILE, who, trial.path, trial.counted, list(trial.confirmed))

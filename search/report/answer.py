@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -155,11 +156,16 @@ def record(trial: TrialView | None) -> dict[str, Any] | None:
     return {
         "trial": trial.number,
         "values": trial.counted,
-        "stderr": trial.counted_stderr,
+        # JSON has no word for what is not known, which may be NaN.
+        "stderr": {name: _known(error) for name, error in trial.counted_stderr.items()},
         "confirmed": bool(trial.confirmed),
         "candidate": trial.candidate,
         "path": trial.path,
     }
+
+
+def _known(error: float | None) -> float | None:
+    return error if error is not None and math.isfinite(error) else None
 
 
 def _outside(answer: Answer) -> str:

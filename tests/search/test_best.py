@@ -10,6 +10,7 @@ from rich.console import Console
 from search.best import best, main, with_proposal
 from search.by_hand import read_candidates
 from search.report.answer import NO_MODEL
+from search.report.answer import record as as_record
 from search.report.table import front_table, roles_table
 from search.space import Space
 from search.views import StudyViews
@@ -130,6 +131,18 @@ def test_command_prints_one_json_object(folder):
     assert answer["nearest_miss"]["excess"] == pytest.approx({"size_mb": 0.1})
     assert (answer["tied"], answer["tied_with"]) == (True, [2])
     assert answer["max"] == {"size_mb": 1.0, "latency_ms": 25.0}
+
+
+def test_json_has_no_word_for_what_is_not_known(tmp_path):
+    """NaN is none of JSON's, and other programs refuse it."""
+    study = study_folder(tmp_path / "study", trials=8)
+    lines = [json.loads(line) for line in (study / "trials.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["stderr"] = dict.fromkeys(line["values"], float("nan"))
+    (study / "trials.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    told = as_record(StudyViews.open(study).complete[0])
+    assert told is not None and set(told["stderr"].values()) == {None}
+    json.dumps(told, allow_nan=False)
 
 
 def test_json_says_null_when_nothing_fits(folder):

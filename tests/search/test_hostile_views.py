@@ -55,6 +55,35 @@ def test_numbers_beyond_all_others_are_damage(folder: Path, file: str, path: tup
     assert file in refusal(folder)
 
 
+@pytest.mark.parametrize("number", [1e308, -1e308, 5e-324])
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        ("trials.jsonl", ("values", "fid")),
+        ("trials.jsonl", ("stderr", "fid")),
+        ("trials.jsonl", ("confirmed", "fid", "value")),
+        ("trials.jsonl", ("rungs", 0, "values", "fid")),
+        ("front.json", ("points", 0, "values", "size_mb")),
+        ("front.json", ("limits", "fid")),
+        ("front.json", ("teacher", "values", "fid")),
+        ("front.json", ("winners_curse",)),
+    ],
+)
+def test_figures_that_no_model_has_are_damage(tmp_path: Path, file: str, path: tuple[Any, ...], number: float) -> None:
+    """Their squares and ratios are no numbers, and a page cannot be drawn of them."""
+    folder = study_folder(tmp_path / "study", trials=16, confirmed=True)
+    lines = (folder / file).read_text().splitlines()
+    at = next((place for place, line in enumerate(lines) if json.loads(line).get("confirmed")), 0)
+    found = json.loads(lines[at])
+    found.setdefault("rungs", [{"images": 9, "values": {}}])
+    if path[0] in ("stderr", "limits"):
+        number = abs(number)
+    lines[at] = json.dumps(replaced(found, path, number))
+    (folder / file).write_text("\n".join(lines))
+    said = refusal(folder)
+    assert file in said and f"the figure {number!r}, and no model has such a one" in said
+
+
 def test_a_number_that_is_only_large_is_none(folder: Path) -> None:
     first, *others = (folder / "trials.jsonl").read_text().splitlines()
     found = json.loads(first)
