@@ -73,7 +73,7 @@ def group_norm(
     """``nn.GroupNorm`` when the groups are equal and nothing else is counted, else ``FlexibleGroupNorm``."""
     if isinstance(groups, int):
         if channels % groups == 0 and not over:
-            return nn.GroupNorm(groups, channels, eps=eps)
+            return _equal(groups, channels, eps)
         if groups > channels or (over and len(over) != groups):
             raise ValueError(f"{groups} groups do not fit {channels} channels. Count them again.")
         groups = (channels // groups,) * groups
@@ -82,5 +82,16 @@ def group_norm(
             f"groups {tuple(groups)} add up to {sum(groups)}, not to {channels} channels. Count them again."
         )
     if len(set(groups)) == 1 and tuple(over) in ((), tuple(groups)):
-        return nn.GroupNorm(len(groups), channels, eps=eps)
+        return _equal(len(groups), channels, eps)
     return FlexibleGroupNorm(groups, eps=eps, over=over)
+
+
+class _SingleGroupNorm(nn.GroupNorm):
+    """Of one channel in each group, also where that is a single pixel of a single image: torch's own refuses that."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def _equal(groups: int, channels: int, eps: float) -> nn.GroupNorm:
+    return (_SingleGroupNorm if groups == channels else nn.GroupNorm)(groups, channels, eps=eps)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.errors import UserError
 from trainers.models.arch_spec import ArchSpec, Attention, Layer
 from trainers.models.building import is_layer
 from trainers.models.diffusion import Diffusion
@@ -47,7 +48,15 @@ def _traced(network: Network) -> ArchSpec:
         if is_layer(module)
     ]
     with torch.no_grad():
-        network.call(net, *example_inputs(network))
+        try:
+            network.call(net, *example_inputs(network))
+        except ValueError as error:
+            if "more than 1 value" not in str(error):
+                raise
+            raise UserError(
+                "teacher.network: a norm would see a single value, one channel in its group at a single pixel, and "
+                "make it 0. Use fewer norm_groups, wider or fewer channels, or a larger image_size."
+            ) from None
     for hook in hooks:
         hook.remove()
     _check_complete(net, layers)

@@ -291,3 +291,14 @@ def test_counting_fewer_channels_than_there_are_is_refused(over: tuple[int, ...]
 def test_an_empty_group_is_refused() -> None:
     with pytest.raises(ValueError, match="sizes must hold 1 or more"):
         FlexibleGroupNorm((2, 0), eps=1e-6)
+
+
+@torch.no_grad()
+def test_one_channel_in_each_group_is_normalised_also_at_a_single_pixel() -> None:
+    """As pruning leaves them where an image is one pixel; torch's own norm refuses a single value of a single image."""
+    norm = group_norm(4, 4, eps=1e-5)
+    norm.bias.copy_(torch.arange(4.0))
+    assert_close(norm(torch.randn(1, 4, 1, 1)), norm.bias.reshape(1, 4, 1, 1), atol=1e-3, rtol=0.0)
+    input_BCHW = torch.randn(3, 4, 5, 5)
+    expected = torch.nn.functional.group_norm(input_BCHW, 4, norm.weight, norm.bias, 1e-5)
+    assert torch.equal(norm(input_BCHW), expected)

@@ -573,3 +573,9 @@ def test_networks_deeper_than_any_are_refused_before_they_are_built(kind: type[U
     with at_most(5), pytest.raises(UserError, match=expected):
         Teacher(network=network).planned_spec(image_size=2048, image_channels=3)
     assert replace(network, layers=8).mistakes() == []
+
+
+def test_a_norm_of_a_single_value_is_one_message() -> None:
+    network = Unet(channels=(8, 8, 8, 8), norm_groups=8, image_size=8, image_channels=1)
+    with pytest.raises(UserError, match=r"a norm would see a single value.*Use fewer norm_groups"):
+        spec_of(network, sampling_steps=4)
