@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic.fields import FieldInfo
@@ -30,8 +31,14 @@ def owner_of(kind: object, location: Sequence[str | int]) -> type | None:
 
 def options(owner: type) -> dict[str, dataclasses.Field[Any]]:
     """The fields of a dataclass by the name that YAML has for them."""
-    hints = typing.get_type_hints(owner, include_extras=True)
+    hints = _hints(owner)
     return {_alias(hints[field.name]) or field.name: field for field in dataclasses.fields(owner)}
+
+
+@cache
+def _hints(owner: type) -> dict[str, Any]:
+    # Evaluated anew, it takes milliseconds; a long list may have a mistake in each item.
+    return typing.get_type_hints(owner, include_extras=True)
 
 
 def default_of(owner: type, option: str) -> object:
@@ -48,7 +55,7 @@ def _inside(kind: object, step: str | int) -> Iterator[object]:
         elif dataclasses.is_dataclass(option) and isinstance(option, type):
             field = options(option).get(str(step))
             if field is not None:
-                yield typing.get_type_hints(option, include_extras=True)[field.name]
+                yield _hints(option)[field.name]
         elif isinstance(step, int) and typing.get_origin(option) in (list, tuple):
             yield arguments[0]
         elif isinstance(step, str) and typing.get_origin(option) in (dict, Mapping) and "[" not in step:

@@ -46,6 +46,8 @@ _KINDS = {
 _OWN = ("unknown_piece", "not_a_piece")
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+_MOST = 100
+"""As many as are shown; each is compared with all others."""
 _LONGEST_VALUE = 60
 _LONGEST_NUMBER = 8
 
@@ -67,14 +69,14 @@ class _Found:
 
 
 def explained(error: ValidationError, *, data: object, origins: Mapping[Steps, Origin], kind: object) -> list[Mistake]:
-    """Every mistake of ``error`` once, with the path and place that ``origins`` has for it.
+    """Every mistake of ``error`` once, with the path and place that ``origins`` has for it; not too many of them.
 
     Args:
         data: What was validated.
         origins: Where each part of ``data`` was written.
         kind: The annotation it was validated as; its dataclass fields give suggestions and defaults.
     """
-    found = [_located(details, data) for details in error.errors(include_url=False)]
+    found = [_located(details, data) for details in error.errors(include_url=False)[:_MOST]]
     mistakes = [_mistake(group, origins, kind) for group in _by_value(found)]
     return list(dict.fromkeys(mistakes))
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.space import Space, SpaceError
+from tests.fuzz.watch import at_most
 from trainers.errors import UserError
 
 TEACHER = "teacher: {from: somewhere}\n"
@@ -372,6 +373,12 @@ def test_keys_written_twice_aliases_and_tags_are_mistakes(tmp_path):
         "line 5, column 12: the alias '*b' is not used in a space. Write the value out.",
         "line 6, column 7: the tag 'tag:yaml.org,2002:python/name:os.system' is not used in a space. Leave it out.",
     ]
+
+
+def test_a_long_list_of_mistakes_is_soon_told(tmp_path):
+    text = f"{TEACHER}recipe: [{{gradual: {{via: [{', '.join(['1'] * 4_000)}]}}}}]\n"
+    with at_most(10):
+        assert len(mistakes(tmp_path, text)) == 100
 
 
 def test_more_cores_than_any_machine_has_are_a_mistake(tmp_path):
