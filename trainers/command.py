@@ -5,6 +5,7 @@ something to be put right first, 130 interrupted.
 """
 
 import errno
+import io
 import signal
 import sys
 import threading
@@ -42,6 +43,9 @@ def command(function: Callable[..., int | None], *, name: str) -> NoReturn:
     SIGTERM, which a machine sends before it is taken away, is the same as Ctrl-C. Libraries are silenced.
     """
     silence_libraries()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does by itself: a path may hold what the terminal's encoding has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, interrupt)
     # A script that starts a command with `&` has it ignore interrupts, which are also how a search stops itself.
     signal.signal(signal.SIGINT, signal.default_int_handler)

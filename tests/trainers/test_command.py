@@ -96,3 +96,12 @@ def test_path_that_the_system_refuses_is_no_fault_of_the_program(
     with pytest.raises(SystemExit) as end:
         command(main, name="main")
     assert end.value.code == code and capsys.readouterr().err.startswith(said)
+
+
+def test_a_path_that_no_encoding_has_is_printed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["main"])
+    with pytest.raises(SystemExit) as ended:
+        command(lambda: print("wrote \udcff"), name="main")
+    assert not ended.value.code and capsys.readouterr().out == "wrote \\udcff\n"
