@@ -28,6 +28,8 @@ from trainers.full_training import STUDENTS
 if TYPE_CHECKING:
     from rich.console import Console
 
+_MOST_SAMPLES = 1_000_000
+"""All of them are drawn before they are compared, and held until then."""
 What = Literal["sensitivity", "timesteps", "weight-variation", "generation"]
 #: These suggest ranges, and prune to find them.
 _PRUNING = ("sensitivity", "timesteps")
@@ -56,8 +58,8 @@ class Request:
         """
         if not self.times > 1:
             raise UserError(f"--times must be above 1, got {self.times:g}.")
-        if self.samples is not None and self.samples < 2:
-            raise UserError(f"--samples must be at least 2, got {self.samples}.")
+        if self.samples is not None and not 2 <= self.samples <= _MOST_SAMPLES:
+            raise UserError(f"--samples must be from 2 to {_MOST_SAMPLES:,}, got {self.samples}.")
         if self.what == "weight-variation" and len(self.subjects) < 2:
             raise UserError(
                 "weight-variation compares models: give two or more, in order, got 1. Or one that was trained with "

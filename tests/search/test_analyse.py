@@ -498,7 +498,8 @@ def test_generation_is_timed_by_the_images_in_a_batch(
         ),
         (["tiny.yaml", "--what", "sensitivity", "--criterion", "{magnitude: {norm: l3}}"], "--criterion {magnitude"),
         (["tiny.yaml", "--what", "sensitivity", "--times", "1"], "--times must be above 1, got 1."),
-        (["tiny.yaml", "--what", "sensitivity", "--samples", "1"], "--samples must be at least 2, got 1."),
+        (["tiny.yaml", "--what", "sensitivity", "--samples", "1"], "--samples must be from 2 to 1,000,000, got 1."),
+        (["tiny.yaml", "--what", "sensitivity", "--samples", "99999999999"], "--samples must be from 2 to 1,000,000"),
         (
             ["tiny.yaml", "--what", "sensitivity", "--write", "tiny.yaml"],
             "--write SPACE and --out NEW.yaml go together",
