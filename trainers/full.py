@@ -68,6 +68,11 @@ def main(
     from trainers.processes import joined
 
     job = Job.read(folder)
+    if out is not None and out.resolve() == folder.resolve():
+        raise UserError(
+            f"--out {out} holds the recipe, and what its trial measured, which would be overwritten. "
+            "Give another --out."
+        )
     budget = images or job.budget.images
     with joined() as (processes, device):
         console = Console(highlight=False, markup=False, emoji=False, quiet=not processes.is_first)

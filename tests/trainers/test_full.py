@@ -381,6 +381,11 @@ def test_a_recipe_that_trains_nothing_is_carried_out_once(job: Path, monkeypatch
     assert files.load(job / "model").spec.sampling_steps == 4 and not (job / "model" / "progress.jsonl").exists()
 
 
+def test_the_model_does_not_take_the_place_of_the_trials(job: Path) -> None:
+    with pytest.raises(UserError, match=r"holds the recipe.* would be overwritten\. Give another --out"):
+        main(job, out=job.parent / "." / job.name)
+
+
 def test_a_training_that_diverges_is_one_message(job: Path) -> None:
     (job / "recipe.yaml").write_text(RECIPE.replace("0.002", "1.0e+30"))
     with pytest.raises(UserError, match=r"Lower a learning_rate in .*recipe\.yaml, or export another trial"):
