@@ -32,14 +32,15 @@ PATIENCE_SECONDS = 30.0
 
 _LATEST = 1e11
 """Seconds since 1970 that still are a date."""
+_LONGEST_TEXT = 255
 _PROC = Path("/proc")
 _LEASES = Table(
     "slimfront_leases",
     MetaData(),
-    Column("study", String(255), primary_key=True),
+    Column("study", String(_LONGEST_TEXT), primary_key=True),
     Column("token", String(32), nullable=False),
-    Column("host", String(255), nullable=False),
-    Column("boot", String(255), nullable=False),
+    Column("host", String(_LONGEST_TEXT), nullable=False),
+    Column("boot", String(_LONGEST_TEXT), nullable=False),
     Column("process", Integer, nullable=False),
     Column("process_start", String(64), nullable=False),
     Column("since", Float(53), nullable=False),
@@ -307,7 +308,7 @@ def _is_sound(holder: Holder) -> bool:
     texts = (holder.study, holder.token, holder.host, holder.boot, holder.process_start)
     counts, times = (holder.process, holder.beats), (holder.since, holder.last_beat)
     return (
-        all(isinstance(text, str) for text in texts)
+        all(isinstance(text, str) and len(text) <= _LONGEST_TEXT for text in texts)
         and all(isinstance(count, int) and 0 <= count < 2**31 for count in counts)
         and all(isinstance(seconds, int | float) and 0 <= seconds < _LATEST for seconds in times)
     )

@@ -261,7 +261,15 @@ def test_far_more_than_a_study_has_is_not_read(folder: Path, refusal, monkeypatc
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("process", "x"), ("process", 2**70), ("host", b"\xff"), ("since", 1e300), ("last_beat", "now"), ("beats", None)],
+    [
+        ("process", "x"),
+        ("process", 2**70),
+        ("host", b"\xff"),
+        ("host", "h" * 256),
+        ("since", 1e300),
+        ("last_beat", "now"),
+        ("beats", None),
+    ],
 )
 def test_lease_that_no_driver_wrote(folder: Path, refusal, column: str, value: object) -> None:
     with held(folder, engine := engine_of(folder)):
