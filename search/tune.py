@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from search.study import Study
 
 _OBJECT_STORE_MB = 256
+_ANSWER_SECONDS = 10.0
 
 # Read by Ray when it is imported.
 os.environ.update(
@@ -284,11 +286,12 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
     asked_to_end = signal.getsignal(signal.SIGTERM)
     if address:
         try:
+            _check_port(address)
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        except (OSError, OverflowError, ValueError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             raise UserError(
-                f"--address {address}: no Ray cluster answers ({reason}) "
+                f"--address {address}: no Ray cluster answers ({reason}). "
                 "Start one with `ray start --head`, or leave --address out to run on this machine alone."
             ) from None
     else:
@@ -299,6 +302,17 @@ def start(*, address: str | None, cpus: int, gpus: int) -> None:
     if threading.current_thread() is threading.main_thread():
         # Ray's own leaves without a word; ours says how to go on.
         signal.signal(signal.SIGTERM, asked_to_end)
+
+
+def _check_port(address: str) -> None:
+    """Somebody listens at HOST:PORT; Ray itself would knock for minutes.
+
+    Raises:
+        OSError, OverflowError: when nobody does, or there can be no such port.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in address and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 @contextmanager
