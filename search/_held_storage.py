@@ -112,11 +112,15 @@ class HeldStorage(_CachedStorage):
             self._changed -= changed
 
 
+class ServerAwayError(UserError):
+    """The server of a study's database stays away, or refuses; exit code 4."""
+
+
 class PatientStorage(RDBStorage):
     """A database on a server that may be away for a while: what was not done is done again when it is back.
 
     Raises:
-        UserError: from any call, when the server stays away, or refuses.
+        ServerAwayError: from any call, when the server stays away, or refuses.
     """
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -158,10 +162,10 @@ def _patiently(call: Callable[[], Any], storage: RDBStorage) -> Any:
             return call()
         except (StorageInternalError, DBAPIError) as error:
             if not _may_pass(error):
-                raise UserError(_stopped(storage, f"refuses ({reason_of(error)})")) from None
+                raise ServerAwayError(_stopped(storage, f"refuses ({reason_of(error)})")) from None
             if time.monotonic() + wait > deadline:
                 away = f"has not answered for {PATIENCE_SECONDS:g} s ({reason_of(error)})"
-                raise UserError(_stopped(storage, away)) from None
+                raise ServerAwayError(_stopped(storage, away)) from None
             _log.warning("%s: trying again", reason_of(error))
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)

@@ -197,6 +197,7 @@ class Session:
         from search import preflight, preparation
         from search._database import check_storage, engine_of
         from search._database_file import FILE, is_damage, reason_of, unusable
+        from search._held_storage import ServerAwayError
         from search.checkpoints import check_reachable
         from search.ends import RayletDiedError
         from search.lease import StudyHeldError, held
@@ -220,6 +221,8 @@ class Session:
                 return self._search_holding(foresight, seen, images, lease)
         except StudyHeldError as error:
             return self._ended(f"{for_terminal(str(error))}\n", HELD)
+        except ServerAwayError as error:
+            return self._ended(f"stopped: {for_terminal(str(error))}\n", PAUSED)
         except (OSError, SQLAlchemyError, StorageInternalError) as error:
             if not isinstance(error, OSError) and is_damage(error):
                 raise UserError(unusable(self.folder / FILE, reason_of(error))) from None

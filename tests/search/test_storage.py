@@ -365,6 +365,22 @@ def test_a_server_that_is_started_again_is_waited_for(open_study, url: str, serv
     assert told(open_study(*SMALL, storage=url)) == [*before, {**record.as_json(), "seconds": 0}] == told(study)
 
 
+def test_a_search_whose_server_stays_away_is_stopped_and_no_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(*arguments: object) -> int:
+        raise _held_storage.ServerAwayError("the database postgresql://h/d has not answered for 300 s")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "told.yaml").write_text(SPACE)
+    monkeypatch.setattr(Session, "_look", lambda session: (None, None, None))
+    monkeypatch.setattr("search.preparation.load_images", lambda *arguments: None)
+    monkeypatch.setattr("search.preflight.check_disk", lambda *arguments, **options: None)
+    monkeypatch.setattr(Session, "_search_holding", away)
+    assert Session(Path("told.yaml"), workers=0).go() == 4
+    assert capsys.readouterr().err == "stopped: the database postgresql://h/d has not answered for 300 s\n"
+
+
 @needs_server
 def test_a_server_that_stays_away_ends_the_run_with_one_message(
     open_study, url: str, server: postgres.Server, monkeypatch: pytest.MonkeyPatch
