@@ -6,7 +6,7 @@ Legend: C candidates, D knobs, F features, M objectives, K known ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +15,14 @@ from numpy.typing import NDArray
 from search.samplers._allowed import Allowed
 from search.samplers._budget_improvement import Belief, Budgets
 from search.samplers._gaussian_process import GaussianProcess
-from search.samplers._history import History, Observation, Others
+from search.samplers._history import History, Others
+from search.samplers._learned import learned_from
 
 Array = NDArray[np.float64]
 
 _MARGIN = 0.1
 """Without a limit the reference lies this part of the range seen beyond the worst."""
 _LEAST_SUCCESS = 0.02
-_PAIRS_TO_JUDGE = 8
-"""Results before it is judged whether other studies help to foresee them."""
-_FULL_ENOUGH = 4
-"""Full trainings from which on small shares are judged by whether they help to foresee them, and other studies too."""
 _PRIOR_ERROR = 0.05
 _PRIOR_ERRORS = 3
 """The relative error of a foretold cost before it is known, and how many measurements that is worth."""
@@ -70,20 +67,16 @@ class Prospect:
     ) -> Prospect:
         """The prospect after ``history``, of at least one observation, without what runs; no limit is NaN."""
         learned = [column for column in range(len(limits_M)) if column not in known]
-        values_NM = np.array([observation.values for observation in history.observations])
-        is_log = [bool((values_NM[:, column] > 0).all() and not limits_M[column] <= 0) for column in learned]
-        processes = [
-            _fitted([history.observations, *others], allowed, column, is_log=log)
-            for column, log in zip(learned, is_log, strict=True)
-        ]
+        studies = [history.observations, *others]
+        found = [learned_from(studies, allowed, column, limit=limits_M[column]) for column in learned]
         return cls(
             allowed=allowed,
-            processes=processes,
-            is_log=is_log,
+            processes=[process for process, _ in found],
+            is_log=[log for _, log in found],
             learned=learned,
             known=known,
             errors=_errors(history, allowed, known),
-            budgets=_budgets(history, allowed, learned, known, limits_M, seed=seed),
+            budgets=_budgets(history, allowed, dict(zip(learned, found, strict=True)), known, limits_M, seed=seed),
             success=_success(history, allowed),
         )
 
@@ -220,50 +213,10 @@ def _success(history: History, allowed: Allowed) -> GaussianProcess | None:
     return GaussianProcess.fitted(space.features(rows), labels, groups=space.groups)
 
 
-def _fitted(
-    studies: Sequence[Sequence[Observation]], allowed: Allowed, column: int, *, is_log: bool
-) -> GaussianProcess:
-    """The process of one objective over the observations of this study, which come first, and of others."""
-    seen = [
-        (number, observation)
-        for number, observations in enumerate(studies)
-        for observation in observations
-        # A study that measures in other units may go below 0.
-        if observation.values[column] > (0 if is_log else -math.inf)
-    ]
-    studies_N = np.array([number for number, _ in seen])
-    shares_N = np.array([observation.share for _, observation in seen])
-    values_N = np.array([observation.values[column] for _, observation in seen])
-    values_N = np.log(values_N) if is_log else values_N
-    features_NF = allowed.space.features(allowed.space.rows([observation.candidate for _, observation in seen]))
-
-    def fitted(rows_N: NDArray[np.bool_]) -> GaussianProcess:
-        return GaussianProcess.fitted(
-            features_NF[rows_N],
-            values_N[rows_N],
-            groups=allowed.space.groups,
-            shares_N=shares_N[rows_N],
-            studies_N=studies_N[rows_N],
-        )
-
-    is_own, everything = studies_N == 0, np.ones(len(seen), dtype=bool)
-    is_own_full = is_own & (shares_N >= 1)
-    is_enough = is_own_full.sum() >= _FULL_ENOUGH
-    # Other studies count once they have shown that they help; shares count until they have shown that they do not.
-    rivals = [is_own]
-    rivals += [everything] if is_enough or is_own.sum() >= _PAIRS_TO_JUDGE else []
-    rivals += [is_own_full] if is_own_full.sum() >= _FULL_ENOUGH else []
-    parts = {part.tobytes(): part for part in rivals}
-    processes = [fitted(part) for part in parts.values()]
-    if len(processes) == 1:
-        return processes[0]
-    return max(processes, key=lambda process: process.foresight(least_share=1.0 if is_enough else 0.0))
-
-
 def _budgets(
     history: History,
     allowed: Allowed,
-    learned: Sequence[int],
+    learned: Mapping[int, tuple[GaussianProcess, bool]],
     known: Sequence[int],
     limits_M: Array,
     *,
@@ -281,6 +234,13 @@ def _budgets(
     # What is learned may go below anything seen so far.
     for column in learned:
         lowest[column] -= 0.5 * max(reference[column] - lowest[column], 0.0)
+    # A lucky measurement is not a mark to beat: what a process makes of all of them is.
+    front = full.copy()
+    if len(full):
+        features = allowed.space.features(allowed.space.rows([observation.candidate for observation in history.full]))
+        for column, (process, log) in learned.items():
+            mean, sd = process.predict(features)
+            front[:, column] = Belief(mean_C=mean, sd_C=sd, is_log=log).likely_C()
     return Budgets.drawn(
-        full[:, order], lowest_M=np.minimum(lowest, reference)[order], reference_M=reference[order], seed=seed
+        front[:, order], lowest_M=np.minimum(lowest, reference)[order], reference_M=reference[order], seed=seed
     )

@@ -1,0 +1,91 @@
+"""The process of a learned objective: results say whether of its logarithm, and over which observations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.samplers._allowed import Allowed
+from search.samplers._gaussian_process import GaussianProcess
+from search.samplers._history import Observation
+
+_PAIRS_TO_JUDGE = 8
+"""Results before it is judged whether other studies help to foresee them."""
+_FULL_ENOUGH = 4
+"""Full trainings from which on small shares are judged by whether they help to foresee them, and other studies too."""
+_TO_JUDGE_LOGARITHMS = 8
+_LEAD = 3.0
+"""Results before it is judged whether values are foreseen better as they are, and by what logarithm of their odds."""
+
+
+def learned_from(
+    studies: Sequence[Sequence[Observation]], allowed: Allowed, column: int, *, limit: float
+) -> tuple[GaussianProcess, bool]:
+    """The process of an objective over this study, which comes first, and others; whether it is of the logarithm.
+
+    Losses, errors and FID are products of what the knobs do to them, so the logarithm it is where all values are
+    positive, until the results have shown that they are foreseen better without it.
+    """
+    own = studies[0]
+    values_N = np.array([observation.values[column] for observation in own])
+    if not (values_N > 0).all() or limit <= 0:
+        return _fitted(studies, allowed, column, is_log=False), False
+    logarithmic = _fitted(studies, allowed, column, is_log=True)
+    shares_N = np.array([observation.share for observation in own])
+    least_share = _least_judged(shares_N)
+    logs_N = np.log(values_N[shares_N >= least_share])
+    if len(logs_N) < _TO_JUDGE_LOGARITHMS:
+        return logarithmic, True
+    plain = _fitted(studies, allowed, column, is_log=False)
+    # The density of a value is that of its logarithm, divided by the value.
+    lead = plain.foresight(least_share=least_share) - (logarithmic.foresight(least_share=least_share) - logs_N.mean())
+    return (plain, False) if lead * len(logs_N) > _LEAD else (logarithmic, True)
+
+
+def _least_judged(own_shares_N: NDArray[np.float64]) -> float:
+    """The least share of those own observations on which processes are judged."""
+    return 1.0 if (own_shares_N >= 1).sum() >= _FULL_ENOUGH else 0.0
+
+
+def _fitted(
+    studies: Sequence[Sequence[Observation]], allowed: Allowed, column: int, *, is_log: bool
+) -> GaussianProcess:
+    """The process of one objective over the observations of this study, which come first, and of others."""
+    seen = [
+        (number, observation)
+        for number, observations in enumerate(studies)
+        for observation in observations
+        # A study that measures in other units may go below 0.
+        if observation.values[column] > (0 if is_log else -math.inf)
+    ]
+    studies_N = np.array([number for number, _ in seen])
+    shares_N = np.array([observation.share for _, observation in seen])
+    values_N = np.array([observation.values[column] for _, observation in seen])
+    values_N = np.log(values_N) if is_log else values_N
+    features_NF = allowed.space.features(allowed.space.rows([observation.candidate for _, observation in seen]))
+
+    def fitted(rows_N: NDArray[np.bool_]) -> GaussianProcess:
+        return GaussianProcess.fitted(
+            features_NF[rows_N],
+            values_N[rows_N],
+            groups=allowed.space.groups,
+            shares_N=shares_N[rows_N],
+            studies_N=studies_N[rows_N],
+        )
+
+    is_own, everything = studies_N == 0, np.ones(len(seen), dtype=bool)
+    is_own_full = is_own & (shares_N >= 1)
+    least_share = _least_judged(shares_N[is_own])
+    is_enough = least_share >= 1
+    # Other studies count once they have shown that they help; shares count until they have shown that they do not.
+    rivals = [is_own]
+    rivals += [everything] if is_enough or is_own.sum() >= _PAIRS_TO_JUDGE else []
+    rivals += [is_own_full] if is_enough else []
+    parts = {part.tobytes(): part for part in rivals}
+    processes = [fitted(part) for part in parts.values()]
+    if len(processes) == 1:
+        return processes[0]
+    return max(processes, key=lambda process: process.foresight(least_share=least_share))

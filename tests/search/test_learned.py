@@ -1,0 +1,65 @@
+"""What the results decide of a learned objective's process, and the mark that noise must not set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+
+from search.samplers._allowed import Allowed
+from search.samplers._history import History, Observation
+from search.samplers._knob_space import KnobSpace
+from search.samplers._learned import learned_from
+from search.samplers._prospect import Prospect
+
+ALLOWED = Allowed(
+    KnobSpace(distributions={"x": FloatDistribution(0, 1), "z": FloatDistribution(0, 1)}),
+    fixed={},
+    costs=None,
+    objectives=["loss"],
+    limits={},
+    sign={},
+    seed=0,
+)
+
+
+def observed(value: Callable[[float, float], float], count: int = 16) -> list[Observation]:
+    points = np.random.default_rng(0).random((count, 2))
+    return [Observation(candidate={"x": x, "z": z}, share=1.0, values=(value(x, z),)) for x, z in points.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_log"),
+    [
+        # From nearly 0 on the logarithm has a cliff where the value has none.
+        (lambda x, z: 0.001 + x**2 + z**2, False),
+        (lambda x, z: np.exp(5 * x + 3 * z**2), True),
+        (lambda x, z: x - 0.5, False),
+    ],
+)
+def test_results_say_whether_values_or_logarithms_are_foreseen(
+    value: Callable[[float, float], float], is_log: bool
+) -> None:
+    process, found = learned_from([observed(value)], ALLOWED, 0, limit=np.nan)
+    assert found == is_log
+    at = np.array([[0.3, 0.6]])
+    mean = process.predict(ALLOWED.space.features(at))[0][0]
+    assert (np.exp(mean) if found else mean) == pytest.approx(value(0.3, 0.6), rel=0.1, abs=0.02)
+
+
+def test_few_results_do_not_speak_against_logarithms() -> None:
+    assert learned_from([observed(lambda x, z: 0.001 + x**2 + z**2, 7)], ALLOWED, 0, limit=np.nan)[1]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_a_lucky_measurement_is_not_the_mark_to_beat(noise: float) -> None:
+    generator = np.random.default_rng(1)
+    seen = observed(lambda x, z: float(np.exp(x + noise * generator.standard_normal())), 40)
+    history = History(observations=tuple(seen), running=(), waiting={}, failed=())
+    prospect = Prospect.of(history, ALLOWED, known=[], limits_M=np.array([4.0]), seed=0)
+    lowest = min(observation.values[0] for observation in seen)
+    truth = np.exp(min(observation.candidate["x"] for observation in seen))
+    assert prospect.budgets.best_Z[0] == pytest.approx(truth, rel=0.01 + noise / 2)
+    assert (prospect.budgets.best_Z[0] > 1.15 * lowest) == (noise > 0)
