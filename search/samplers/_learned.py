@@ -17,7 +17,7 @@ _PAIRS_TO_JUDGE = 8
 _FULL_ENOUGH = 4
 """Full trainings from which on small shares are judged by whether they help to foresee them, and other studies too."""
 _TO_JUDGE_LOGARITHMS = 8
-_LEAD = 3.0
+_LEAD = 6.0
 """Results before it is judged whether values are foreseen better as they are, and by what logarithm of their odds."""
 
 
