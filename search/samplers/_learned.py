@@ -17,8 +17,9 @@ _PAIRS_TO_JUDGE = 8
 _FULL_ENOUGH = 4
 """Full trainings from which on small shares are judged by whether they help to foresee them, and other studies too."""
 _TO_JUDGE_LOGARITHMS = 8
+"""Results before it is judged whether values are foreseen better as they are than by their logarithms."""
 _LEAD = 6.0
-"""Results before it is judged whether values are foreseen better as they are, and by what logarithm of their odds."""
+"""By how much: the difference of the logarithms of their leave-one-out densities, over all results."""
 
 
 def learned_from(
