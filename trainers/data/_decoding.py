@@ -27,6 +27,8 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000
 #: Below this, decoding is mostly Python, and threads stand in each other's way.
 _PIXELS_WORTH_A_THREAD = 64 * 64
 _CHUNK = 128
+_MOST_PIXELS = 2**26
+"""Of an image as it is stored: more than cameras take. A file of 30 kB can unpack to gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ def _readable(encoded: EncodedImage) -> Iterator[Image.Image]:
     """The opened image; a damaged one is named."""
     try:
         with Image.open(_opened(encoded), formats=_FORMATS) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise UserError(
+                    f"{encoded.place} has {image.width:,} x {image.height:,} pixels, more than the {_MOST_PIXELS:,} "
+                    "that are read. Make it smaller or take it out."
+                )
             yield image
     except _DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(".")

@@ -339,6 +339,14 @@ def test_broken_image_file_is_named(class_folders: Path) -> None:
         Folder(path=str(class_folders)).load()
 
 
+def test_a_small_file_with_a_huge_image_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        Image.new("1", (9_000, 9_000)).save(tmp_path / name)
+    assert (tmp_path / "0.png").stat().st_size < 20_000
+    with pytest.raises(UserError, match=r"\d\.png has 9,000 x 9,000 pixels, more than the 67,108,864 that are read"):
+        Folder(path=str(tmp_path)).load()
+
+
 @pytest.mark.parametrize(("content", "words"), [(b"nothing", "not a readable image"), (None, "is empty")])
 def test_broken_row_is_named(tmp_path: Path, content: bytes | None, words: str) -> None:
     write_parquet(tmp_path / "train.parquet", [png(pixels(1)[0]), content, png(pixels(1)[0])])
