@@ -6,7 +6,8 @@ many go on follows from this: few where a look tells much, all where it tells no
 
 Until some trials have been finished nobody knows what a look tells. Till then, and where no sampler foresees anything,
 a quota says which part of a rung's trials goes on: few where its order was found to predict the final one, all where
-it says nothing. No trial waits for a rung-mate.
+it says nothing. Half of the first are kept on purpose, however they look: only they can show that looks mislead. No
+trial waits for a rung-mate.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ class Halving:
             there = [trial for trial in self.waiting(rung) if worth.get(trial, 0.0) >= least]
             if there and self._went_on(rung) < self._quota(rung, _ALWAYS_KEPT if is_told else self.kept(rung)):
                 best = max(there, key=lambda trial: worth.get(trial, 0.0))
-                if worth.get(best, 0.0) <= 0:
+                if self._is_any_taken(rung):
+                    best = there[0]
+                elif worth.get(best, 0.0) <= 0:
                     best = self._first_by_sort(rung, there)
                 share = _stop(outlook.rates[best]) if is_told else self._next_stop(rung + 1)
                 return Step(trial=best, share=share)
@@ -213,6 +216,15 @@ class Halving:
     def _is_judged(self) -> bool:
         """Whether it is known what a look tells, and for the rule to follow."""
         return self.keep is None and self._finished() >= _FINISHED_TO_JUDGE
+
+    def _is_any_taken(self, rung: int) -> bool:
+        """Whether whoever came first goes on, good or not: every second one, until it is known what a look tells.
+
+        Were only the best to go on, a rung that misleads would have the worst finished first, and could not be told
+        from one that is right.
+        """
+        is_open = self.keep is None and self._finished() < _FINISHED_TO_JUDGE
+        return is_open and self._went_on(rung) % 2 == 1
 
     def _finished(self) -> int:
         return sum(len(self.shares) - 1 in values for values in self._values.values())

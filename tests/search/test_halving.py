@@ -98,6 +98,22 @@ def test_nothing_is_believed_of_looks_before_some_trials_are_finished() -> None:
     assert halving.next(foreseen(1.0, t3=0.2, t4=0.1)).trial == 3
 
 
+def test_half_of_the_first_go_on_as_they_come() -> None:
+    """Where short trainings mislead, the best of them alone would be the worst of all."""
+    halving = Halving(shares=(0.5, 1.0))
+    for trial, value in enumerate([8.0, 9.0, 1.0, 7.0, 2.0, 3.0]):
+        halving.tell(trial, 0.5, {"fid": value})
+    for trial in (2, 0, 4):
+        assert halving.next() == Step(trial=trial, share=1.0)
+        halving.began(trial, 1.0)
+    fixed = Halving(shares=(0.5, 1.0), keep=0.5)
+    for trial, value in enumerate([9.0, 1.0, 8.0, 2.0]):
+        fixed.tell(trial, 0.5, {"fid": value})
+    for trial in (1, 3):
+        assert fixed.next() == Step(trial=trial, share=1.0)
+        fixed.began(trial, 1.0)
+
+
 def test_one_in_four_goes_on_whatever_new_trials_promise() -> None:
     halving = with_finished(4)
     for trial in range(4, 8):
