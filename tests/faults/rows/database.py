@@ -109,7 +109,7 @@ def server_read_only(place: Path, reduced: bool) -> Result:
         server.execute("ALTER SYSTEM RESET default_transaction_read_only")
         server.execute("SELECT pg_reload_conf()")
 
-    return _on_server(place, strike, mend, outcome="exit 2: why, and what to do")
+    return _on_server(place, strike, mend, outcome="exit 4: why, and how to go on")
 
 
 def _on_server(
@@ -134,7 +134,7 @@ def _on_server(
             code, seconds = driver.wait(), None
             assert not has_traceback(driver), driver.said[-3000:]
             if mend is not None:
-                assert code == 2 and "run the same command again" in driver.said, driver.said[-3000:]
+                assert code == 4 and "run the same command again" in driver.said, driver.said[-3000:]
                 mend(server)
                 again, seconds = continued(home, faults={"server": named})
                 code = again.process.exitcode
