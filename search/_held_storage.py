@@ -19,7 +19,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
 from search._database_file import reason_of
 from search.record import Record
@@ -173,7 +173,8 @@ def _patiently(call: Callable[[], Any], storage: RDBStorage) -> Any:
 
 def _may_pass(error: BaseException) -> bool:
     cause = error if isinstance(error, DBAPIError) else error.__cause__
-    return isinstance(cause, OperationalError | InterfaceError) or (
+    # The last is what a transaction says whose connection was lost before its end; Optuna has rolled it back by now.
+    return isinstance(cause, OperationalError | InterfaceError | PendingRollbackError) or (
         isinstance(cause, DBAPIError) and cause.connection_invalidated
     )
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy.exc import OperationalError
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from search import _held_storage, storage_url
 from search._database import Database, check_storage
@@ -411,6 +412,20 @@ def test_a_server_is_reached_through_its_socket(tmp_path: Path, server: postgres
         tmp_path / "one",
         f"postgresql://{postgres.USER}:{postgres.QUOTED}@/postgres?host={server.folder}&port={server.port}",
     )
+
+
+def test_a_transaction_that_lost_its_connection_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so by an error of its own, when the server was started again before it ended."""
+    monkeypatch.setattr(_held_storage, "_FIRST_WAIT_SECONDS", 0.01)
+    left = [PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")]
+
+    def call() -> str:
+        if left:
+            raise StorageInternalError("An exception is raised during the commit.") from left.pop()
+        return "done"
+
+    storage: Any = None
+    assert _held_storage._patiently(call, storage) == "done"
 
 
 @needs_server
