@@ -24,7 +24,7 @@ _JOB_SECONDS = 0.5
 _ON_THE_FRONT = 0.7
 """The part of the complete trials that is measured again."""
 _TRAINS_QUICKER = 0.95
-"""As long as random candidates the search's own take to train: 0.90 to 0.99 of it in the studies that are kept."""
+"""The part of what random candidates take to train that the search's own take; 0.90 to 0.99 in the kept studies."""
 _REPORT_BYTES = 6 * 10**6
 """Of the page with its script and pictures, and of what the views hold."""
 _TRIAL_BYTES = 60_000

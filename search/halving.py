@@ -223,8 +223,7 @@ class Halving:
         Were only the best to go on, a rung that misleads would have the worst finished first, and could not be told
         from one that is right.
         """
-        is_open = self.keep is None and self._finished() < _FINISHED_TO_JUDGE
-        return is_open and self._went_on(rung) % 2 == 1
+        return self.keep is None and not self._is_judged() and self._went_on(rung) % 2 == 1
 
     def _finished(self) -> int:
         return sum(len(self.shares) - 1 in values for values in self._values.values())

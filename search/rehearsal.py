@@ -49,7 +49,7 @@ _FURTHER = 6
 _BATCHES = 16
 """The least that is trained: fewer batches say nothing of a stage that halves its steps and prunes on the way."""
 _SMALL = 0.1
-"""The part of a training that may be untold whether it depends on the images."""
+"""Less of a training than this is not told apart where it does not depend on the images."""
 _SECONDS = 1.0
 """What a longer training, and a measurement, is meant to last."""
 _TOO_LONG = 20.0

@@ -179,9 +179,7 @@ def _candidates(model: StudyModel) -> tuple[Array, Array]:
     knobs, views = model.knobs, model.views
     even = knobs.spread(qmc.Sobol(len(knobs.names), seed=_SEED).random(_EVEN))
     parents = knobs.rows([point.candidate for point in (views.front.points or views.complete)])
-    near = Allowed(space=knobs, fixed={}, costs=None, objectives=(), limits={}, sign={}, seed=_SEED).changed(
-        parents, _NEARBY, step=_STEP, generator=np.random.default_rng(_SEED)
-    )
+    near = Allowed(knobs, seed=_SEED).changed(parents, _NEARBY, step=_STEP, generator=np.random.default_rng(_SEED))
     # Each second one from near the front, so that a part has as many of both.
     mixed = np.vstack([np.vstack(pair) for pair in zip(near, even[:_NEARBY], strict=True)] + [even[_NEARBY:]])
     names = list(model.spent)

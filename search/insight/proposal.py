@@ -93,7 +93,7 @@ def _promising(model: StudyModel, limits: Mapping[str, float]) -> Array:
     """Rows that are expected to fit, the best first; by rounds of changes to the best so far."""
     knobs = model.knobs
     generator = np.random.default_rng(_SEED)
-    allowed = Allowed(space=knobs, fixed={}, costs=None, objectives=(), limits={}, sign={}, seed=_SEED)
+    allowed = Allowed(knobs, seed=_SEED)
     seen = knobs.rows([trial.candidate for trial in model.views.complete])
     rows = np.vstack([knobs.spread(qmc.Sobol(len(knobs.names), seed=_SEED).random(_EVEN)), seen])
     for step in _STEPS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -38,8 +39,9 @@ class UnseenKnobError(Exception):
         self.knob = knob
 
 
-class Allowed:
-    """Draws and mutates candidates within the limits; the same ones for the same space and seed.
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is asked of candidates.
 
     Args:
         fixed: Knobs that are not searched; ``costs`` is told them too.
@@ -49,42 +51,24 @@ class Allowed:
         sign: Name -> -1 for what is maximised.
     """
 
-    def __init__(
-        self,
-        space: KnobSpace,
-        *,
-        fixed: Mapping[str, Any],
-        costs: Costs | None,
-        objectives: Sequence[str],
-        limits: Mapping[str, float],
-        sign: Mapping[str, float],
-        seed: int,
-    ) -> None:
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    costs: Costs | None = None
+    objectives: Sequence[str] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    sign: Mapping[str, float] = field(default_factory=dict)
+
+
+class Allowed:
+    """Draws and mutates candidates that a problem allows; the same ones for the same space and seed."""
+
+    def __init__(self, space: KnobSpace, problem: Problem | None = None, *, seed: int) -> None:
         self.space = space
-        self.fixed = fixed
-        self._costs = costs
-        self._objectives = objectives
-        self._limits = limits
-        self._sign = sign
+        self.problem = problem or Problem()
         self._cache: dict[bytes, tuple[Array, float]] = {}
         self._seed = seed
-        self.known = self._known_among(objectives)
+        self.known = self._known_among(self.problem.objectives)
         none = np.empty((0, len(space.names)))
         self._priced = (none, none)
-
-    def is_of(
-        self,
-        space: KnobSpace,
-        *,
-        fixed: Mapping[str, Any],
-        costs: Costs | None,
-        objectives: Sequence[str],
-        limits: Mapping[str, float],
-        sign: Mapping[str, float],
-    ) -> bool:
-        """Whether it was made of these, and not for another study of the same sampler."""
-        mine = (self.space, self.fixed, self._costs, self._objectives, self._limits, self._sign)
-        return mine == (space, fixed, costs, objectives, limits, sign)
 
     def costs_NK(self, rows_ND: Array) -> Array:
         """Known objectives of each row."""
@@ -127,13 +111,13 @@ class Allowed:
 
     def _known_among(self, objectives: Sequence[str]) -> list[str]:
         """The objectives that ``costs`` gives for the first candidate drawn that can be built."""
-        if self._costs is None:
+        if self.problem.costs is None:
             return []
         for row_D in self._everything_drawn(np.random.default_rng(0)):
             costs = self._costs_of(row_D)
             if costs is None:
                 continue
-            if not {*objectives, *self._limits} & set(costs):
+            if not {*objectives, *self.problem.limits} & set(costs):
                 raise ValueError(
                     f"costs gives {', '.join(costs)}, but the objectives are called {', '.join(objectives)}. "
                     "Name the study's objectives in its order: BudgetEI(objectives=[...])."
@@ -190,18 +174,20 @@ class Allowed:
         costs = self._costs_of(row_D)
         if costs is None or any(not math.isfinite(value) for value in costs.values()):
             return np.full(len(self.known), np.nan), math.inf
-        minimised = {name: float(value) * self._sign.get(name, 1.0) for name, value in costs.items()}
+        minimised = {name: float(value) * self.problem.sign.get(name, 1.0) for name, value in costs.items()}
         excess = [
-            (minimised[name] - limit) / (abs(limit) or 1.0) for name, limit in self._limits.items() if name in minimised
+            (minimised[name] - limit) / (abs(limit) or 1.0)
+            for name, limit in self.problem.limits.items()
+            if name in minimised
         ]
         return np.array([minimised[name] for name in self.known]), max([*excess, 0.0])
 
     def _costs_of(self, row_D: Array) -> Mapping[str, float] | None:
-        if self._costs is None:
+        if self.problem.costs is None:
             return {}
-        candidate = {**self.fixed, **self.space.candidate(row_D)}
+        candidate = {**self.problem.fixed, **self.space.candidate(row_D)}
         try:
-            return self._costs(candidate)
+            return self.problem.costs(candidate)
         except KeyError as error:
             knob = error.args[0] if error.args else None
             if not isinstance(knob, str) or knob in candidate:

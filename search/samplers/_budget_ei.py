@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.outlook import Outlook
-from search.samplers._allowed import Allowed, Costs, UnseenKnobError
+from search.samplers._allowed import Allowed, Costs, Problem, UnseenKnobError
 from search.samplers._history import History, Others, signs
 from search.samplers._knob_space import KnobSpace, Tried
 from search.samplers._one_thread import on_one_thread
@@ -253,16 +253,16 @@ class BudgetEI(BaseSampler):
     def _allowed_in(self, distributions: Mapping[str, BaseDistribution], history: History, study: Study) -> Allowed:
         space = KnobSpace.seen(distributions, [*self._examples, *history.candidates])
         names = self._names(study)
-        problem: dict[str, Any] = {
-            "fixed": self._fixed(study, distributions),
-            "costs": self.costs,
-            "objectives": names,
-            "limits": self._limits(study),
-            "sign": dict(zip(names, signs(study), strict=True)),
-        }
+        problem = Problem(
+            fixed=self._fixed(study, distributions),
+            costs=self.costs,
+            objectives=names,
+            limits=self._limits(study),
+            sign=dict(zip(names, signs(study), strict=True)),
+        )
         allowed = self._allowed
-        if allowed is None or not allowed.is_of(space, **problem):
-            allowed = self._allowed = Allowed(space, **problem, seed=self.seed)
+        if allowed is None or (allowed.space, allowed.problem) != (space, problem):
+            allowed = self._allowed = Allowed(space, problem, seed=self.seed)
         return allowed
 
     def _distributions(self, study: Study) -> dict[str, BaseDistribution]:

@@ -14,15 +14,7 @@ from search.samplers._knob_space import KnobSpace
 from search.samplers._learned import learned_from
 from search.samplers._prospect import Prospect
 
-ALLOWED = Allowed(
-    KnobSpace(distributions={"x": FloatDistribution(0, 1), "z": FloatDistribution(0, 1)}),
-    fixed={},
-    costs=None,
-    objectives=["loss"],
-    limits={},
-    sign={},
-    seed=0,
-)
+ALLOWED = Allowed(KnobSpace(distributions={"x": FloatDistribution(0, 1), "z": FloatDistribution(0, 1)}), seed=0)
 
 
 def observed(value: Callable[[float, float], float], count: int = 16) -> list[Observation]:
