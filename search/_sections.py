@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from objectives.objective import OBJECTIVES, Objective
 from search import checkpoints, storage_url
@@ -26,6 +26,7 @@ from trainers.redaction import without_passwords
 from trainers.registry import Registry, suggestion
 from trainers.resources import Resources
 from trainers.teacher import Teacher
+from trainers.written import reader
 
 Piece = TypeVar("Piece")
 # Written `false`, it is none.
@@ -58,9 +59,7 @@ def read_sampler(node: Node, mistakes: Mistakes) -> SamplerOptions | None:
 def read_from_study(node: Node, sampler: SamplerOptions | None, mistakes: Mistakes) -> tuple[str, ...]:
     """Folders of other studies to begin with; only some samplers can."""
     kind = str | tuple[str, ...]
-    written: str | tuple[str, ...] | None = _checked(
-        TypeAdapter(kind).validate_python, node, "from_study", kind, mistakes
-    )
+    written: str | tuple[str, ...] | None = _checked(reader(kind), node, "from_study", kind, mistakes)
     paths = (written,) if isinstance(written, str) else written or ()
     if paths and sampler is not None and not sampler.uses_others:
         able = ", ".join(name for name, piece in SAMPLERS if piece.uses_others)
@@ -86,7 +85,7 @@ def read_checkpoints(node: Node, mistakes: Mistakes) -> str | None:
 
 def read_teacher(node: Node, mistakes: Mistakes) -> Teacher | None:
     """The teacher; it has either a network to train or a place to load from."""
-    teacher: Teacher | None = _checked(TypeAdapter(Teacher).validate_python, node, "teacher", Teacher, mistakes)
+    teacher: Teacher | None = _checked(reader(Teacher), node, "teacher", Teacher, mistakes)
     if teacher is not None and (teacher.network is None) == (teacher.source is None):
         found = "neither" if teacher.network is None else "both"
         text = f"must have one of 'network' and 'from', got {found}. Write a network to train, or where to load from."
@@ -100,8 +99,7 @@ def read_teacher(node: Node, mistakes: Mistakes) -> Teacher | None:
 
 def read_budget(node: Node, mistakes: Mistakes) -> Budget | None:
     """Trials, images and rungs."""
-    read = TypeAdapter(WrittenBudget).validate_python
-    written: WrittenBudget | None = _checked(read, node, "budget", WrittenBudget, mistakes)
+    written: WrittenBudget | None = _checked(reader(WrittenBudget), node, "budget", WrittenBudget, mistakes)
     if written is None:
         return None
     images = written.images
@@ -116,7 +114,7 @@ def read_budget(node: Node, mistakes: Mistakes) -> Budget | None:
 def read_halving(node: Node, budget: Budget | None, mistakes: Mistakes) -> HalvingOptions | None:
     """How weak trials are stopped early; None where they are not, or report only once."""
     kind = bool | HalvingOptions
-    written: bool | HalvingOptions | None = _checked(TypeAdapter(kind).validate_python, node, "halving", kind, mistakes)
+    written: bool | HalvingOptions | None = _checked(reader(kind), node, "halving", kind, mistakes)
     if not written or budget is None or len(budget.rungs) == 1:
         return None
     return HalvingOptions() if written is True else written
@@ -124,17 +122,17 @@ def read_halving(node: Node, budget: Budget | None, mistakes: Mistakes) -> Halvi
 
 def read_confirm(node: Node, mistakes: Mistakes) -> int:
     """How often points of the front are measured again; 0 for never."""
-    return _checked(TypeAdapter(_Draws).validate_python, node, "confirm", _Draws, mistakes) or 0
+    return _checked(reader(_Draws), node, "confirm", _Draws, mistakes) or 0
 
 
 def read_resources(node: Node, mistakes: Mistakes) -> Resources | None:
     """What a trial occupies."""
-    return _checked(TypeAdapter(Resources).validate_python, node, "resources", Resources, mistakes)
+    return _checked(reader(Resources), node, "resources", Resources, mistakes)
 
 
 def read_limits_per_trial(node: Node, mistakes: Mistakes) -> TrialLimits | None:
     """What a trial may take at most."""
-    return _checked(TypeAdapter(TrialLimits).validate_python, node, "limits_per_trial", TrialLimits, mistakes)
+    return _checked(reader(TrialLimits), node, "limits_per_trial", TrialLimits, mistakes)
 
 
 def read_objectives(node: Node, mistakes: Mistakes) -> tuple[Objective, ...]:
@@ -200,7 +198,7 @@ def read_references(node: Node, names: Sequence[str], mistakes: Mistakes) -> tup
         path = f"references.{index}"
         if isinstance(item, Entries) and "values" in item.entries:
             _check_values(item.entries["values"].node, f"{path}.values", names, mistakes)
-        reference: Reference | None = _checked(TypeAdapter(Reference).validate_python, item, path, Reference, mistakes)
+        reference: Reference | None = _checked(reader(Reference), item, path, Reference, mistakes)
         if reference is None:
             continue
         if not reference.name.strip() or reference.name in found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from trainers.bounds import Count
 from trainers.data.dataset import DATA, Dataset
@@ -18,6 +18,7 @@ from trainers.plain_yaml import MOST_BYTES, plain_yaml
 from trainers.recipe import Recipe
 from trainers.resources import Resources
 from trainers.teacher import Teacher
+from trainers.written import reader
 
 FILE = "recipe.yaml"
 _LINEAGE = "lineage.json"
@@ -70,11 +71,11 @@ class Job:
         written = {"data": "digits", "objectives": ["fid"], "resources": {}, **_yaml(path, content)}
         mistakes: list[str] = []
         data = _read(DATA.parse, written, "data", mistakes)
-        teacher = _read(TypeAdapter(Teacher).validate_python, written, "teacher", mistakes)
+        teacher = _read(reader(Teacher), written, "teacher", mistakes)
         recipe = _read(Recipe.parse, written, "recipe", mistakes)
-        budget = _read(TypeAdapter(Budget).validate_python, written, "budget", mistakes)
-        resources = _read(TypeAdapter(Resources).validate_python, written, "resources", mistakes)
-        objectives = _read(TypeAdapter(tuple[Any, ...]).validate_python, written, "objectives", mistakes)
+        budget = _read(reader(Budget), written, "budget", mistakes)
+        resources = _read(reader(Resources), written, "resources", mistakes)
+        objectives = _read(reader(tuple[Any, ...]), written, "objectives", mistakes)
         if teacher is not None and (teacher.network is None) == (teacher.source is None):
             mistakes.append("teacher: must have one of 'network' and 'from'")
         if mistakes:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import TypeAdapter
-
 from trainers.errors import UserError
 from trainers.run import UnfitStateError
 from trainers.stage import STAGES, Place, Stage
+from trainers.written import reader
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
@@ -33,7 +32,7 @@ class Recipe:
         Raises:
             pydantic.ValidationError: with every mistake; places are (index, stage name, option ...).
         """
-        return cls(tuple(_reader().validate_python(written)))
+        return cls(tuple(_reader()(written)))
 
     def written(self) -> list[Any]:
         """The YAML data that ``parse`` reads."""
@@ -138,8 +137,8 @@ def _placed(name: str, stage: Stage, mistake: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _reader() -> TypeAdapter[list[Any]]:
-    return TypeAdapter(list[Annotated[Any, STAGES]])
+def _reader() -> Callable[[object], list[Any]]:
+    return reader(list[Annotated[Any, STAGES]])
 
 
 def stage_names(kinds: Sequence[str]) -> list[str]:

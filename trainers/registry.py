@@ -12,8 +12,10 @@ import pkgutil
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
+
+from trainers.written import reader
 
 Piece = TypeVar("Piece")
 
@@ -31,7 +33,7 @@ class Registry(Generic[Piece]):
         self._folders = folders
         self._pieces: dict[str, type[Piece]] = {}
         self._is_complete = False
-        self._adapter: TypeAdapter[Any] | None = None
+        self._read: Callable[[object], Piece] | None = None
 
     def register(self, name: str) -> Callable[[type[Piece]], type[Piece]]:
         """Class decorator: make the class known under ``name``; a name can be taken once."""
@@ -78,9 +80,9 @@ class Registry(Generic[Piece]):
         Raises:
             pydantic.ValidationError: with every mistake and its path.
         """
-        if self._adapter is None:
-            self._adapter = TypeAdapter(Annotated[Any, self])
-        return self._adapter.validate_python(written)
+        if self._read is None:
+            self._read = reader(Annotated[Any, self])
+        return self._read(written)
 
     def written(self, piece: Piece) -> str | dict[str, Any]:
         """The YAML data that ``parse`` reads ``piece`` from; options at their defaults are left out."""

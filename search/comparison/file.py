@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from objectives.objective import OBJECTIVES, Objective
 from trainers.bounds import Count
@@ -18,10 +18,11 @@ from trainers.plain_yaml import MOST_BYTES, plain_yaml
 from trainers.recipe import Recipe
 from trainers.registry import suggestion
 from trainers.teacher import Teacher
+from trainers.written import reader
 
 _Seeds = Annotated[int, Field(gt=0, le=1_000)]
 _Several = Annotated[tuple[str, ...], Field(min_length=1)]
-_Items = TypeAdapter(Annotated[list[Any], Field(min_length=1)])
+_Items = Annotated[list[Any], Field(min_length=1)]
 _KEYS = ("name", "data", "teacher", "objectives", "images", "seeds", "looks", "recipes", "claims")
 
 
@@ -98,16 +99,16 @@ class Comparison:
                 )
                 return None
 
-        recipes = part("recipes", TypeAdapter(Annotated[dict[str, list[Any]], Field(min_length=1)]).validate_python)
+        recipes = part("recipes", reader(Annotated[dict[str, list[Any]], Field(min_length=1)]))
         found = {
-            "name": part("name", TypeAdapter(str).validate_python),
+            "name": part("name", reader(str)),
             "data": part("data", DATA.parse),
-            "teacher": part("teacher", TypeAdapter(Teacher).validate_python),
-            "objectives": part("objectives", lambda value: tuple(map(OBJECTIVES.parse, _Items.validate_python(value)))),
-            "images": part("images", TypeAdapter(Count).validate_python),
-            "seeds": part("seeds", TypeAdapter(_Seeds).validate_python),
-            "looks": part("looks", TypeAdapter(_Seeds).validate_python),
-            "claims": part("claims", TypeAdapter(tuple[Claim, ...]).validate_python),
+            "teacher": part("teacher", reader(Teacher)),
+            "objectives": part("objectives", lambda value: tuple(map(OBJECTIVES.parse, reader(_Items)(value)))),
+            "images": part("images", reader(Count)),
+            "seeds": part("seeds", reader(_Seeds)),
+            "looks": part("looks", reader(_Seeds)),
+            "claims": part("claims", reader(tuple[Claim, ...])),
             "recipes": {name: part(f"recipes.{name}", Recipe.parse, value) for name, value in (recipes or {}).items()},
         }
         if not mistakes:

@@ -1,10 +1,11 @@
-"""What every whole number that a user may write promises: a smallest and a largest value, within what can be used."""
+"""What every number that a user may write promises: none is true or false; whole ones are within what can be used."""
 
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import annotated_types
@@ -26,6 +27,7 @@ from trainers.registry import Registry
 from trainers.resources import Resources
 from trainers.stage import STAGES
 from trainers.teacher import Teacher
+from trainers.written import reader
 
 REGISTRIES: tuple[Registry[Any], ...] = (
     *(OBJECTIVES, SAMPLERS, TRACKERS, CRITERIA, DATA, NETWORKS, IMAGE_SAMPLERS, STAGES),
@@ -69,6 +71,57 @@ def test_whole_numbers_have_a_smallest_and_a_largest_value() -> None:
         kinds = {type(each) for each in asked}
         assert kinds & {annotated_types.Ge, annotated_types.Gt}, f"{name} has no smallest value"
         assert kinds & {annotated_types.Le, annotated_types.Lt}, f"{name} has no largest value"
+
+
+def booleans(kind: Any) -> Iterator[Any]:
+    """What a user would write who gave true or false for a number, one for each number in a value of ``kind``."""
+    arguments = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if kind in (int, float) or (origin is typing.Literal and all(type(each) is int for each in arguments)):
+        yield from (True, False)
+    elif origin is Annotated and not any(isinstance(each, Registry) for each in arguments[1:]):
+        yield from booleans(arguments[0])
+    elif origin in (typing.Union, types.UnionType) and bool not in arguments:
+        yield from (each for argument in arguments for each in booleans(argument))
+    elif origin in (tuple, list):
+        yield from ([each] for each in booleans(arguments[0]))
+    elif origin in (dict, Mapping):
+        yield from ({"mid": each} for each in booleans(arguments[1]))
+    elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        yield from ({name: each} for name in options(kind) if name in hints for each in booleans(hints[name]))
+
+
+def test_no_number_is_true_or_false() -> None:
+    readers = [(piece, name, registry.parse) for registry in REGISTRIES for name, piece in registry]
+    readers += [(kind, "", reader(kind)) for kind in PLAIN]
+    tried = 0
+    for kind, name, read in readers:
+        for written in booleans(kind):
+            with pytest.raises(ValidationError) as refusal:
+                read({name: written} if name else written)
+            (option,) = written
+            found = [each for each in refusal.value.errors() if option in each["loc"]]
+            assert found, f"{name or kind.__name__} takes {written}"
+            tried += 1
+    assert tried > 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        (float, 3, 3.0),
+        (int, 40_000.0, 40_000),
+        (tuple[float, ...], [1, 2.5], (1.0, 2.5)),
+        (bool | int, True, True),
+        (Annotated[bool | float, "a share, or all"] | None, False, False),
+        (typing.Literal["all", 8], 8, 8),
+    ],
+)
+def test_what_is_a_number_or_may_be_true_or_false_is_read(kind: Any, written: object, value: object) -> None:
+    read = reader(kind)(written)
+    assert read == value
+    assert type(read) is type(value)
 
 
 @pytest.mark.parametrize("name", SEEDS)

@@ -165,7 +165,7 @@ def test_the_piece_in_the_docs_is_one(repository: Path, monkeypatch: pytest.Monk
     (example,) = blocks(repository, "python", "docs/adding-a-piece.md")
     CRITERIA.names()
     monkeypatch.setattr(CRITERIA, "_pieces", dict(CRITERIA._pieces))
-    monkeypatch.setattr(CRITERIA, "_adapter", None)
+    monkeypatch.setattr(CRITERIA, "_read", None)
     exec(example, vars(module))  # noqa: S102 (our own page)
     piece = CRITERIA.parse({"largest_weight": {"power": 2.0}})
     weight_CK = torch.tensor([[1.0, -3.0], [2.0, 0.5]])

@@ -16,6 +16,7 @@ from trainers.models.diffusion import Diffusion
 from trainers.models.network import NETWORKS, Network
 from trainers.models.samplers.ddim import Ddim
 from trainers.models.samplers.sampler import SAMPLERS, Sampler
+from trainers.written import reader
 
 # Of anything that is counted; what is larger is no network, and would take hours or all memory to build.
 _MOST = 2**32
@@ -261,19 +262,17 @@ class ArchSpec:
         Raises:
             ValueError: when it is not such a text.
         """
-        from pydantic import TypeAdapter
-
         written = json.loads(text, parse_constant=_refuse)
         if not isinstance(written, dict):
             raise ValueError("an architecture must be a JSON object")
         spec = cls(
             network=NETWORKS.parse(written.get("network")),
-            layers=TypeAdapter(dict[str, Layer]).validate_python(written.get("layers")),
-            attentions=TypeAdapter(tuple[Attention, ...]).validate_python(written.get("attentions")),
-            diffusion=TypeAdapter(Diffusion).validate_python(written.get("diffusion")),
-            sampling_steps=TypeAdapter(PositiveInt).validate_python(written.get("sampling_steps")),
+            layers=reader(dict[str, Layer])(written.get("layers")),
+            attentions=reader(tuple[Attention, ...])(written.get("attentions")),
+            diffusion=reader(Diffusion)(written.get("diffusion")),
+            sampling_steps=reader(PositiveInt)(written.get("sampling_steps")),
             sampler=SAMPLERS.parse(written.get("sampler", "ddim")),
-            guidance=TypeAdapter(_Guidance).validate_python(written.get("guidance", 1.0)),
+            guidance=reader(_Guidance)(written.get("guidance", 1.0)),
         )
         if mistakes := spec._contradictions():
             raise ValueError(mistakes[0])
