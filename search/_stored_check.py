@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 
 CONFIRMED = "confirmed:"
 """Of attributes of the study: what a trial measured again. A trial that has ended takes no attributes itself."""
+BEGUN_AGAIN = "begun_again:"
+"""Of attributes of the study: how often it was begun to measure a trial again, since the last end that was told."""
 _Share = Annotated[float, Field(gt=0, le=1)]
 _Count = Annotated[int, Field(ge=1, le=10**6)]
 _Value = str | int | float | bool | None
 _ENDED = {TrialState.COMPLETE: {"complete"}, TrialState.FAIL: {"failed", "rejected"}}
 _SETTLED = 1e-6
+_MOST_BEGUN = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +226,8 @@ def _faults_of_study(attributes: Mapping[str, Any], names: Sequence[str]) -> Ite
     if not _is_number(seconds) or not 0 <= seconds < math.inf:
         yield f"it says that it took {seconds!r:.100} seconds"
     for key, found in attributes.items():
+        if key.startswith(BEGUN_AGAIN) and not (type(found) is int and 0 <= found <= _MOST_BEGUN):
+            yield f"it says that it began {found!r:.100} times to measure trial {key.removeprefix(BEGUN_AGAIN)} again"
         if not key.startswith(CONFIRMED):
             continue
         mistake = _mistake(dict[str, Confirmation], found)

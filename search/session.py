@@ -282,6 +282,8 @@ class Session:
         return 0
 
     def _adopt(self, study: Study) -> None:
+        from search.study import MOST_ATTEMPTS
+
         orphans = Counter(study.adopt_orphans().values())
         if orphans:
             words = {
@@ -292,6 +294,11 @@ class Session:
             }
             said = ", ".join(f"{count} {words[fate]}" for fate, count in orphans.items())
             self._say(f"{orphans.total()} trials of an earlier run had not ended: {said}")
+        for number in sorted(study.ended_drivers):
+            self._say(
+                f"trial {number} is not measured again, nor is it on the front: the search ended each of the "
+                f"{MOST_ATTEMPTS} times that it was"
+            )
 
     def _warn_of_changes(self, study: Study, device: str) -> None:
         """Trials of other versions or devices stand in one table with those to come, and may measure otherwise."""

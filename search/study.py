@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from search import stored
 from search._candidates import Candidates
 from search._database import Database
-from search._stored_check import CONFIRMED, check_stored, goals_of, is_result
+from search._stored_check import BEGUN_AGAIN, CONFIRMED, check_stored, goals_of, is_result
 from search.checkpoints import Checkpoints, of_trial
 from search.confirmation import unconfirmed
 from search.devices import elsewhere, timed_by
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from search.lease import Lease
     from search.space import Space
 
-_MAX_ATTEMPTS = 3
+MOST_ATTEMPTS = 3
+"""At a trial, or at measuring it again, of which each ended with the driver."""
 _MICRO_BATCHES = 2
 _KEPT = (stored.CANDIDATE, stored.BY_HAND, stored.ATTEMPT, stored.RETRIED, stored.MICRO_BATCHES)
 """What another trial in its place has of a trial."""
@@ -93,6 +94,9 @@ class Study:
             lease.guard(self._database.engine)
         others = read_others(space, folder)
         keep_others(others, folder)
+        #: Those whose driver ended each time that they were measured again; it is not done once more.
+        self.ended_drivers = self._ended_drivers()
+        self._not_confirmed |= self.ended_drivers
         self._candidates = Candidates(space, foresight, self._database, others)
         self._pace = Pace(budget=space.budget, halving=space.halving, signs=self._signs)
         self._database.set_of_study("space", space.effective_text)
@@ -117,6 +121,8 @@ class Study:
         if number is None:
             return None
         self._confirming.add(number)
+        begun = self._database.attributes.get(f"{BEGUN_AGAIN}{number}", 0)
+        self._database.set_of_study(f"{BEGUN_AGAIN}{number}", begun + 1)
         return Job(number=number, candidate=self._candidate(number), kind="confirm")
 
     def is_finished(self) -> bool:
@@ -171,6 +177,15 @@ class Study:
         records = [record for record in records if not elsewhere(record.by, self.times)]
         waiting = unconfirmed(records, self.space.named_objectives, self.limits)
         return [number for number in waiting if number not in self._confirming]
+
+    def _ended_drivers(self) -> set[int]:
+        begun = self._database.attributes
+        complete = (trial.number for trial in self._database.trials() if trial.state == TrialState.COMPLETE)
+        return {number for number in complete if begun.get(f"{BEGUN_AGAIN}{number}", 0) >= MOST_ATTEMPTS}
+
+    def _end_again(self, number: int) -> None:
+        self._confirming.discard(number)
+        self._database.set_of_study(f"{BEGUN_AGAIN}{number}", 0)
 
     # Telling
 
@@ -257,7 +272,6 @@ class Study:
 
     def confirm(self, number: int, measured: Mapping[str, Mapping[str, Any]]) -> Record:
         """Keep what a complete trial measured again, without times of another device."""
-        self._confirming.discard(number)
         by = {name: str(value.get("by", "")) for name, value in measured.items() if value.get("by")}
         other = elsewhere(by, self.times)
         kept = {
@@ -270,11 +284,12 @@ class Study:
             self.streak.end(1.0)
         else:
             self._not_confirmed.add(number)
+        self._end_again(number)
         return self._record(number)
 
     def fail_to_confirm(self, number: int, reason: str, kind: Kind) -> Record:
         """A complete trial could not be measured again; what may be the machine's fault is tried once more."""
-        self._confirming.discard(number)
+        self._end_again(number)
         self.streak.add(kind, reason, self.trial_path(number), share=1.0)
         is_over = kind not in TRIED_AGAIN or number in self._confirmed_in_vain
         self._confirmed_in_vain.add(number)
@@ -319,7 +334,7 @@ class Study:
             return "finished"
         attempts = int(trial.user_attrs.get(stored.ATTEMPT, 1))
         reason = f"{stored.LOST} (attempt {attempts})"
-        if attempts < _MAX_ATTEMPTS:
+        if attempts < MOST_ATTEMPTS:
             return self._tried_again(trial, reason, "lost_driver", {stored.ATTEMPT: attempts + 1})
         self._failed(trial, reason, "lost_driver")
         return "failed"

@@ -209,6 +209,10 @@ def test_journal_that_names_another_file_deletes_nothing(folder: Path, refusal, 
         ),
         ("UPDATE study_user_attributes SET value_json = '-1' WHERE key = 'seconds'", "it says that it took -1 seconds"),
         ("UPDATE study_user_attributes SET value_json = '[]' WHERE key LIKE 'conf%'", "what trial 0 measured again: "),
+        (
+            "UPDATE study_user_attributes SET key = 'begun_again:0', value_json = 'true' WHERE key = 'seconds'",
+            "it says that it began True times to measure trial 0 again",
+        ),
         ("UPDATE study_user_attributes SET value_json = '[' WHERE key = 'seconds'", "cannot be read (Expecting value"),
     ],
 )

@@ -568,6 +568,23 @@ def test_a_worker_lost_while_it_measured_again_is_tried_once_more(open_study) ->
     assert study.is_finished()
 
 
+def test_measuring_again_that_ends_its_driver_is_given_up_at_the_third_time(open_study) -> None:
+    def again() -> Study:
+        return open_study("budget.trials=1", "confirm=3", limits=WIDE)
+
+    study = again()
+    done(study, next_job(study))
+    number = next_job(study).number
+    # One end that is told, and the count begins anew.
+    study.fail_to_confirm(number, "its worker was lost", "lost_worker")
+    for _ in range(3):
+        assert not again().ended_drivers and not again().is_finished()
+        assert next_job(again()).number == number
+    last = again()
+    assert last.ended_drivers == {number} and last.next() is None and last.is_finished()
+    assert last.records()[number].state == "complete"
+
+
 def test_a_success_lets_a_paused_study_go_on(open_study) -> None:
     study = open_study()
     running = next_job(study)
