@@ -150,7 +150,8 @@ def _contradictions(found: Mapping[str, Any]) -> list[str]:
 
 def _yaml(path: Path) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
-        raise UserError(f"{path} does not exist. Give a comparison, such as studies/compact_cifar10_small/claims.yaml.")
+        wrong = "is no regular file" if path.exists() else "does not exist"
+        raise UserError(f"{path} {wrong}. Give a comparison, such as studies/compact_cifar10_small/claims.yaml.")
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

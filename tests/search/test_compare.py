@@ -159,6 +159,12 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, change: t
     assert message in str(caught.value)
 
 
+def test_pipe_in_the_place_of_a_comparison_is_named_as_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "claims.yaml")
+    with pytest.raises(UserError, match="is no regular file"):
+        Comparison.read(tmp_path / "claims.yaml")
+
+
 def of(**values: Sequence[float]) -> list[Result]:
     return [
         Result(name, seed, {"fid": value, "ssim": value}, {}, 1.0)
