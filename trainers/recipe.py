@@ -8,10 +8,15 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
+
 from trainers.errors import UserError
 from trainers.run import UnfitStateError
 from trainers.stage import STAGES, Place, Stage
 from trainers.written import reader
+
+_MOST_STAGES = 100
+"""Each is planned and run; thousands would take hours before the first mistake is found."""
 
 if TYPE_CHECKING:
     from trainers.models.arch_spec import ArchSpec
@@ -138,7 +143,7 @@ def _placed(name: str, stage: Stage, mistake: str) -> str:
 
 @lru_cache(maxsize=1)
 def _reader() -> Callable[[object], list[Any]]:
-    return reader(list[Annotated[Any, STAGES]])
+    return reader(Annotated[list[Annotated[Any, STAGES]], Field(max_length=_MOST_STAGES)])
 
 
 def stage_names(kinds: Sequence[str]) -> list[str]:

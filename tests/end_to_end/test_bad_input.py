@@ -458,6 +458,7 @@ RECIPE = {**TINY, "recipe": [{"prune": {"ratio": 0.3}}, "distil"], "budget": {"t
     ("recipe", "expected"),
     [
         ({**RECIPE, "recipe": TINY["recipe"]}, "recipe.0.prune.ratio"),
+        ({**RECIPE, "recipe": ["distil"] * 101}, "recipe: List should have at most 100 items"),
         ({**RECIPE, "recipe": [{"prune": {"ratio": {"low": 0.1}}}]}, "prune.ratio: this network has no block 'low'."),
         ({**RECIPE, "objectives": ["fd"]}, "objectives: unknown objective 'fd'. Did you mean 'fid'?"),
         ({**RECIPE, "data": "digit"}, "data: unknown data set 'digit'. Did you mean 'digits'?"),
