@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 
 import trainers.download
