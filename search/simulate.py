@@ -19,6 +19,10 @@ __all__ = ["SimulatedResult", "random_candidates", "simulate"]
 _TRAININGS = (60, 120)
 """How many full trainings each search may spend, at least and at most, where that is not asked for."""
 _TIMES_THE_STUDY = 3
+_MOST_WORKERS = 100_000
+_MOST_TRIALS = 10_000
+_MOST_SEEDS = 1_000
+"""More would only be waited for, for days."""
 
 
 def main(
@@ -39,7 +43,7 @@ def main(
 
     Args:
         study: Folder of a study.
-        workers: Trials at a time.
+        workers: Trials at a time, at most 100,000.
         trials: Full trainings' worth that each search may spend; three times the study's, 60 to 120, when left out.
         samplers: To compare, such as budget_ei,tpe+halving,random. A name that ends in +halving stops weak trials
             early; budget_ei is shown with and without. budget_ei, tpe, nsga2 and random when left out.
@@ -47,9 +51,14 @@ def main(
         json: Print one JSON object.
         out: The page with the figures; simulation.html in the study's folder when left out.
     """
-    for option, value in (("--workers", workers), ("--trials", trials), ("--seeds", seeds)):
-        if value is not None and value < 1:
-            raise UserError(f"{option} must be at least 1, got {value}.")
+    for option, value, most in (
+        ("--workers", workers, _MOST_WORKERS),
+        ("--trials", trials, _MOST_TRIALS),
+        ("--seeds", seeds, _MOST_SEEDS),
+    ):
+        if value is not None and not 1 <= value <= most:
+            allowed = "at least 1" if value < 1 else f"at most {most:,}"
+            raise UserError(f"{option} must be {allowed}, got {value}.")
     import sys
     from json import dumps
 

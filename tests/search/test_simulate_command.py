@@ -338,6 +338,9 @@ def test_the_command_answers(kept: Kept, capsys: pytest.CaptureFixture[str], tmp
     [
         ({"workers": 0}, "--workers must be at least 1, got 0"),
         ({"trials": 0}, "--trials must be at least 1, got 0"),
+        ({"workers": 10**9}, "--workers must be at most 100,000, got 1000000000"),
+        ({"trials": 10_001}, "--trials must be at most 10,000, got 10001"),
+        ({"seeds": 1_001}, "--seeds must be at most 1,000, got 1001"),
         ({"samplers": "tpe,budgetei"}, "unknown sampler 'budgetei'. Did you mean 'budget_ei'?"),
         ({"samplers": ","}, "unknown sampler ''. Allowed: budget_ei, gp"),
         ({"samplers": "tpe+halving"}, "needs trials that were measured on the way"),
