@@ -405,3 +405,9 @@ def test_any_text_is_a_space_or_one_space_error(tmp_path_factory, parts):
         Space.read(path)
     except SpaceError as error:
         assert error.mistakes
+
+
+@pytest.mark.parametrize("gpu", ["1.5", "0.00001"])
+def test_a_trial_takes_whole_devices_or_a_share_of_one(tmp_path, gpu: str):
+    (found,) = mistakes(tmp_path, GOOD, f"resources.gpu={gpu}")
+    assert "resources.gpu: must be a whole number, or a share of one device of at least 0.0001, got " in found
