@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Searching:
 
     def run(self, study: Study, shop: Workshop, view: LiveWatcher | PlainWatcher) -> None:
         """Do the study's jobs until it is finished, and show them in ``view``."""
+        import torch
+
         from search.drive import search_here
 
         if self.workers == 0:
@@ -91,7 +94,8 @@ class Searching:
         else:
             self._say(f"starting Ray for {self.workers} workers")
         resources = self.space.resources
-        gpus = int(-(-resources.gpu * self.workers // 1))
+        # More workers than the devices have room for wait; Ray would number devices for them that are not there.
+        gpus = min(math.ceil(resources.gpu * self.workers), torch.cuda.device_count()) if resources.gpu else 0
         tune.start(address=self.address, cpus=self.workers * resources.cpu, gpus=gpus)
         try:
             with view, self._tracked(study, view) as watcher:

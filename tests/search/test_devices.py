@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from search.devices import Stranger, timed_by, warning
 from search.job import Job
 from search.known import Foresight
 from search.preflight import check_gpus
 from search.preparation import planned_teacher
+from search.searching import Searching
 from search.space import Space
 from search.study import Study
 from search.workers import worker_count
@@ -106,6 +109,28 @@ def test_as_many_trials_as_fit_on_the_devices(monkeypatch: pytest.MonkeyPatch, g
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert worker_count(None, Resources(gpu=gpu), address=None) == count
+
+
+@pytest.mark.parametrize(("gpu", "workers", "given"), [(1, 8, 4), (0.4, 12, 4), (0.5, 3, 2), (2, 1, 2), (0, 8, 0)])
+def test_ray_is_told_of_no_device_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: float, workers: int, given: int
+) -> None:
+    """It would number them, and trials would be placed where there is none."""
+    from search import tune
+
+    started: dict[str, Any] = {}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(tune, "start", lambda **given: started.update(given))
+    monkeypatch.setattr(tune, "search_on_ray", lambda *args, **options: None)
+    (tmp_path / "told.yaml").write_text(f"{TOLD}resources: {{gpu: {gpu}}}\n")
+    space = Space.read(tmp_path / "told.yaml")
+    view: Any = nullcontext()
+    Searching(space=space, folder=tmp_path, console=Console(quiet=True), workers=workers, address=None).run(
+        None,
+        None,
+        view,  # type: ignore[arg-type]
+    )
+    assert (started["gpus"], started["cpus"]) == (given, workers)
 
 
 def test_the_driver_needs_the_device_that_its_workers_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
