@@ -235,7 +235,7 @@ class Study:
         if kind == "out_of_memory_cuda":
             changed |= {stored.MICRO_BATCHES: _MICRO_BATCHES}
         fate = self._tried_again(trial, reason, kind, changed, seconds=seconds)
-        then = {"wait": "it goes on from its last rung", "queued": "it begins again", "failed": "it is given up"}[fate]
+        then = {"wait": "it goes on from its last rung", "queued": "it begins again"}[fate]
         return replace(self._failed_record(trial, reason, kind, seconds=seconds), reason=f"{reason} ({then})")
 
     def _failed(self, trial: FrozenTrial, reason: str, kind: Kind, *, seconds: float = 0.0) -> Record:
@@ -252,15 +252,17 @@ class Study:
     def _tried_again(
         self, trial: FrozenTrial, reason: str, kind: Kind, changed: Mapping[str, Any], *, seconds: float = 0.0
     ) -> str:
-        """Have a trial go on from its last rung, or another begin in its place; ``failed`` where it has no knob."""
+        """Have a trial go on from its last rung, or another begin in its place; ``failed`` where it had not begun."""
         if stored.reached(trial):
             for key, value in {**changed, stored.TARGET: stored.reached(trial)}.items():
                 self._database.set(trial.number, key, value)
             return "wait"
-        if trial.params:
+        # A driver may die while its sampler still chooses.
+        has_begun = bool(trial.params) or stored.CANDIDATE in trial.user_attrs
+        if has_begun:
             self._replace(trial, changed)
         self._failed(trial, reason, kind, seconds=seconds)
-        return "queued" if trial.params else "failed"
+        return "queued" if has_begun else "failed"
 
     def _replace(self, trial: FrozenTrial, changed: Mapping[str, Any]) -> None:
         """Queue another in its place, before it ends: a driver that dies in between is followed by one that ends it."""

@@ -476,6 +476,21 @@ def test_what_may_be_the_machine_s_fault_is_tried_once_more(open_study, kind: st
     assert [record.kind for record in study.records() if record.state == "failed"] == [kind, kind]
 
 
+def test_a_space_with_nothing_left_open_is_tried_once_more_too(open_study) -> None:
+    """It has no knob, and so no parameter in Optuna, by which one could see that it had begun."""
+    fixed = ("recipe=[{quantize: {bits: 8}}]", "constraints=[]", "budget.trials=1")
+    dead = open_study(*fixed)
+    lost = next_job(dead)
+    study = open_study(*fixed)
+    assert study.adopt_orphans() == {lost.number: "queued"}
+    record = study.fail(next_job(study).number, "why", "out_of_memory_cuda")
+    assert record.reason == "why (it begins again)" and not study.is_finished()
+    again = next_job(study)
+    assert again.micro_batches == 2 and study.next() is None
+    done(study, again)
+    assert study.is_finished() and by_state(study)["complete"] == [again.number]
+
+
 @pytest.mark.parametrize("kind", ["crash", "diverged", "timeout", "missing_objective", "disk_full"])
 def test_a_trial_s_own_fault_is_not_tried_again(open_study, kind: str) -> None:
     study = open_study(*HALVED)
