@@ -82,6 +82,8 @@ class Study:
         self._signs = {name: -1.0 if each.goal == "max" else 1.0 for name, each in space.named_objectives.items()}
         #: Failures in a row, since the study was opened.
         self.streak = Streak()
+        #: How many failures there had been when the job of a trial began.
+        self._failures_before: dict[int, int] = {}
         self._opened = time.monotonic()
         #: Trials that are being measured again, those where that failed for good until the study is opened again, and
         #: those where it failed at all.
@@ -123,6 +125,7 @@ class Study:
         self._confirming.add(number)
         begun = self._database.attributes.get(f"{BEGUN_AGAIN}{number}", 0)
         self._database.set_of_study(f"{BEGUN_AGAIN}{number}", begun + 1)
+        self._failures_before[number] = self.streak.ever
         return Job(number=number, candidate=self._candidate(number), kind="confirm")
 
     def is_finished(self) -> bool:
@@ -160,6 +163,7 @@ class Study:
             self._candidates.take(number)
         reached = stored.reached(self._database.trial(number))
         self._database.set(number, stored.TARGET, step.share)
+        self._failures_before[number] = self.streak.ever
         return Job(
             number=number,
             candidate=self._candidate(number),
@@ -228,7 +232,7 @@ class Study:
             seconds: That a worker was busy with it since its last rung.
         """
         trial = self._database.trial(number)
-        self.streak.add(kind, reason, self.trial_path(number), share=stored.target(trial))
+        self._count_failure(number, reason, kind, share=stored.target(trial))
         if kind not in TRIED_AGAIN or stored.RETRIED in trial.user_attrs:
             return self._failed(trial, reason, kind, seconds=seconds)
         changed: dict[str, Any] = {stored.RETRIED: kind}
@@ -237,6 +241,10 @@ class Study:
         fate = self._tried_again(trial, reason, kind, changed, seconds=seconds)
         then = {"wait": "it goes on from its last rung", "queued": "it begins again"}[fate]
         return replace(self._failed_record(trial, reason, kind, seconds=seconds), reason=f"{reason} ({then})")
+
+    def _count_failure(self, number: int, reason: str, kind: Kind, *, share: float) -> None:
+        since = self._failures_before.get(number, self.streak.ever)
+        self.streak.add(kind, reason, self.trial_path(number), share=share, since=since)
 
     def _failed(self, trial: FrozenTrial, reason: str, kind: Kind, *, seconds: float = 0.0) -> Record:
         record = self._failed_record(trial, reason, kind, seconds=seconds)
@@ -292,7 +300,7 @@ class Study:
     def fail_to_confirm(self, number: int, reason: str, kind: Kind) -> Record:
         """A complete trial could not be measured again; what may be the machine's fault is tried once more."""
         self._end_again(number)
-        self.streak.add(kind, reason, self.trial_path(number), share=1.0)
+        self._count_failure(number, reason, kind, share=1.0)
         is_over = kind not in TRIED_AGAIN or number in self._confirmed_in_vain
         self._confirmed_in_vain.add(number)
         if is_over:

@@ -546,6 +546,20 @@ def test_five_alike_in_a_row_pause_the_study(open_study) -> None:
     assert open_study().next() is not None
 
 
+def test_all_that_is_lost_with_a_node_is_one_loss(open_study) -> None:
+    """Machines are taken away many at a time, and what ran on them goes on elsewhere: no fault is there to be found."""
+    study = open_study()
+    jobs = [next_job(study) for _ in range(8)]
+    for job in jobs:
+        study.fail(job.number, "its node was lost", "lost_node")
+    assert not study.streak.is_too_long
+    # What begins after that and is lost again, and again, tells of another fault.
+    for count in range(2, 6):
+        assert not study.streak.is_too_long and study.streak.length == count - 1
+        study.fail(next_job(study).number, "its node was lost", "lost_node")
+    assert study.streak.is_too_long and study.next() is None
+
+
 def test_rungs_that_succeed_do_not_hide_that_the_last_one_never_does(open_study) -> None:
     study = open_study("budget.images={min: 300, max: 900}", "budget.trials=30")
     ended = 0
