@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from ray._private import state as ray_state
 from ray._private import worker as ray_worker
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import (
@@ -33,6 +34,9 @@ _TABLE = "slimfront"
 
 _TELL_SECONDS = 10.0
 """After which a worker that hangs is ended, whether the cluster has heard it or not."""
+
+_ANSWER_SECONDS = 3.0
+"""In which a node answers that is there."""
 
 _NODE_DIED = "its node has died"
 """As Ray says it of an actor; it has no error of its own for that."""
@@ -93,9 +97,33 @@ def how_it_was_lost(folder: Path, loss: BaseException | None, *, is_late: bool =
     if is_late:
         end = too_long()
         return {"failed": end.reason, "kind": end.kind}
-    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _NODE_DIED in str(loss)):
-        return {"failed": reason, "kind": "lost_node"}
+    if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _is_node_gone(loss)):
+        return {"failed": reason.replace("worker", "node", 1), "kind": "lost_node"}
     return {"failed": reason, "kind": "lost_worker"}
+
+
+def _is_node_gone(loss: RayActorError) -> bool:
+    """Whether a worker was lost with its node.
+
+    Ray says so only of what it asks of a worker later: half a minute may pass until it counts a node as dead. What is
+    lost at once it calls unavailable, as it does where the worker alone has died. So the node is asked: its raylet
+    listens as long as there is one.
+    """
+    if _NODE_DIED in str(loss):
+        return True
+    if loss.actor_id is None:
+        return False
+    try:
+        place = ray_state.actors(loss.actor_id)["Address"]["NodeID"]
+        (node,) = (each for each in ray_state.nodes() if each["NodeID"] == place)
+    except (RayError, LookupError, ValueError):
+        return False
+    try:
+        address = (node["NodeManagerAddress"], node["NodeManagerPort"])
+        socket.create_connection(address, timeout=_ANSWER_SECONDS).close()
+    except OSError:
+        return True
+    return not node["Alive"]
 
 
 @contextmanager

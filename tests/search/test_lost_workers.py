@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -233,6 +234,33 @@ def test_a_killed_worker_is_one_lost_trial_and_a_full_disk_of_the_driver_the_end
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
     assert not token.exists() or token.stat().st_mode & 0o077 == 0
     assert study.reported == [(0, 100), (1, 100), (2, 100), (2, 300)]
+
+
+def test_a_worker_is_lost_with_its_node_where_that_no_longer_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray calls such a worker unavailable for half a minute, and its node alive."""
+    from ray.exceptions import ActorUnavailableError
+
+    from search import _ray_losses
+
+    loss = ActorUnavailableError("RpcError: Socket closed", b"a" * 16)
+    nodes: list[dict[str, Any]] = []
+    state = SimpleNamespace(actors=lambda actor: {"Address": {"NodeID": "lost"}}, nodes=lambda: nodes)
+    monkeypatch.setattr(_ray_losses, "ray_state", state)
+    monkeypatch.setattr(_ray_losses, "take_end", lambda folder: None)
+
+    def found() -> tuple[str, str]:
+        lost = _ray_losses.how_it_was_lost(Path("trial"), loss)
+        return lost["kind"], lost["failed"][:20]
+
+    assert found()[0] == "lost_worker"
+    with socket.create_server(("127.0.0.1", 0)) as raylet:
+        place = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": raylet.getsockname()[1]}
+        nodes += [{**place, "NodeID": "other", "Alive": False}, {**place, "NodeID": "lost", "Alive": True}]
+        assert found() == ("lost_worker", "its worker was lost:")
+        nodes[1]["Alive"] = False
+        assert found()[0] == "lost_node"
+        nodes[1]["Alive"] = True
+    assert found() == ("lost_node", "its node was lost: T")
 
 
 @pytest.mark.parametrize("written", ["", "[]", '{"kind": "x", "reason": "y"}', '{"kind": ["timeout"], "reason": "y"}'])
