@@ -112,8 +112,9 @@ def _results(plan: TrialPlan, shop: Workshop, on_progress: Callable[[Progress], 
 
 def keep(study: Study, job: Job, result: Mapping[str, Any], watcher: Watcher) -> None:
     """Tell the study what came of a job, and the watcher what that means."""
-    if "log" in result:
-        _add_to_log(study.folder / study.trial_path(job.number), result["log"])
+    if "failed" in result:
+        # Of a worker that is gone there is no more to tell than the reason.
+        _add_to_log(study.folder / study.trial_path(job.number), result.get("log", f"{result['failed']}\n"))
     if job.kind == "confirm":
         if "failed" in result:
             watcher.confirmed(study.fail_to_confirm(job.number, result["failed"], result["kind"]))

@@ -255,6 +255,16 @@ def test_a_trial_that_fails_ends_as_one_failure_with_a_reason(
     assert trial_files(study, record) == {"log.txt"}
 
 
+def test_why_a_worker_was_lost_is_in_the_log_of_its_trial(open_study) -> None:
+    """There is no traceback; messages name the log all the same."""
+    study = open_study()
+    job = study.next()
+    assert job is not None
+    lost = {"failed": "its worker was lost", "kind": "lost_worker", drive.BUSY_SECONDS: 1.0}
+    drive.keep(study, job, lost, Watch())
+    assert (study.folder / study.trial_path(job.number) / "log.txt").read_text() == "its worker was lost\n"
+
+
 def test_what_a_job_took_is_the_time_of_its_worker_alone(
     plan: TrialPlan, shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
