@@ -357,6 +357,7 @@ class Session:
 
     def _resume_command(self) -> str:
         from search.storage_url import override_shown
+        from trainers.download import is_offline
 
         options: list[tuple[str, object]] = [("--set", override_shown(override)) for override in self.overrides]
         options += [("--try", path) for path in self.tries]
@@ -365,4 +366,5 @@ class Session:
         given = [
             part for option, value in options if value is not None for part in (option, without_passwords(str(value)))
         ]
-        return shlex.join(["python", "-m", "search.run", str(self.path), *given])
+        offline = ["--offline"] if is_offline() else []
+        return shlex.join(["python", "-m", "search.run", str(self.path), *given, *offline])

@@ -22,6 +22,11 @@ def go_offline() -> None:
     os.environ.update({_OFFLINE: "1"}, HF_HUB_OFFLINE="1", WANDB_MODE="offline", RAY_USAGE_STATS_ENABLED="0")
 
 
+def is_offline() -> bool:
+    """Whether ``go_offline`` was called."""
+    return bool(os.environ.get(_OFFLINE))
+
+
 def downloaded(
     repository: str,
     *,
@@ -75,7 +80,7 @@ def _problem(repository: str, kind: str, revision: str | None) -> Exception | No
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if os.environ.get(_OFFLINE):
+    if is_offline():
         # The library reads its own switch once, when it is first imported.
         return OfflineModeIsEnabled("no network is used")
     try:

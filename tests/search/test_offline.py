@@ -16,6 +16,7 @@ import pytest
 
 from search import run as search_run
 from search.rehearsal import Rehearsal
+from search.session import Session
 from tests.trainers.data.test_hub import in_cache, write_squares
 from trainers.command import command
 from trainers.data.dataset import DATA
@@ -124,3 +125,10 @@ def test_without_it_the_hub_is_asked(monkeypatch) -> None:
     with pytest.raises(UserError, match="no network is used"):
         DATA.parse({"hub": {"id": "some/body"}}).load()
     assert asked == ["some/body"]
+
+
+def test_the_command_that_goes_on_stays_offline(place) -> None:
+    session = Session(Path("tiny.yaml"))
+    assert session._resume_command() == "python -m search.run tiny.yaml"
+    go_offline()
+    assert session._resume_command() == "python -m search.run tiny.yaml --offline"
