@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from search.preflight import Survey
     from search.rehearsal import Rehearsal
     from search.space import Candidate, Space
-    from search.streak import Streak
     from search.study import Study
     from trainers.data.dataset import Images
     from trainers.models.arch_spec import ArchSpec
@@ -278,7 +277,7 @@ class Session:
         show_end(self.console, study, tally if ran else None)
         self._say(f"wall time {duration(time.monotonic() - self.begun)}")
         if study.streak.is_too_long:
-            return self._ended(self._paused(study.streak), PAUSED)
+            return self._ended(self._paused(study), PAUSED)
         return 0
 
     def _adopt(self, study: Study) -> None:
@@ -323,12 +322,15 @@ class Session:
             f"When the cause is put right, go on with:\n  {self._resume_command()}\n"
         )
 
-    def _paused(self, streak: Streak) -> str:
+    def _paused(self, study: Study) -> str:
+        streak, spent = study.streak, ""
+        if study.is_spent:
+            spent = "Failed trials cost their part of the budget, and nothing is left of it: add a larger --trials.\n"
         return (
             f"paused: {streak.length} times in a row it ended alike ({streak.kind}) with no success between them, so "
             f"nothing more is begun. The last one: {streak.reason}\n"
             f"Its log: {self.folder / streak.path / 'log.txt'}\n"
-            f"When the cause is put right, go on with:\n  {self._resume_command()}\n"
+            f"{spent}When the cause is put right, go on with:\n  {self._resume_command()}\n"
         )
 
     # Small things

@@ -133,6 +133,11 @@ class Study:
         is_busy = bool(self._confirming) or self._is_training()
         return not is_busy and self._next_step() is None and not self._unconfirmed()
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether it is finished and stays so when it is opened again: what failed is not measured again then."""
+        return self.is_finished() and not self._not_confirmed
+
     def try_by_hand(self, candidate: Mapping[str, Any]) -> tuple[int, bool]:
         """Train a candidate in full, beside the budget and before all others; its trial, and whether that is a new one.
 

@@ -20,6 +20,7 @@ from search.preparation import planned_teacher
 from search.record import Record
 from search.reference import Reference
 from search.samplers.sampler import SAMPLERS
+from search.session import Session
 from search.space import Space
 from search.study import Study
 from search.views import StudyViews
@@ -544,6 +545,20 @@ def test_five_alike_in_a_row_pause_the_study(open_study) -> None:
     # What runs is kept, and opened again the study goes on.
     assert done(study, running).state == "complete"
     assert open_study().next() is not None
+
+
+@pytest.mark.parametrize("trials", [5, 6])
+def test_a_pause_says_where_nothing_is_left_to_go_on_with(open_study, trials: int) -> None:
+    """Five trainings in full that failed may have been all of a small budget."""
+    study = open_study(f"budget.trials={trials}", "budget.images=900")
+    for _ in range(5):
+        study.fail(next_job(study).number, "why", "crash")
+    session = Session(Path("told.yaml"))
+    session.folder = study.folder
+    said = session._paused(study)
+    assert ("nothing is left of it: add a larger --trials." in said) == (trials == 5)
+    assert said.endswith("put right, go on with:\n  python -m search.run told.yaml\n")
+    assert (open_study(f"budget.trials={trials}", "budget.images=900").next() is None) == (trials == 5)
 
 
 def test_all_that_is_lost_with_a_node_is_one_loss(open_study) -> None:
