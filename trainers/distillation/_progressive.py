@@ -20,6 +20,7 @@ from trainers.distillation._loop import Batch, Loss, Phase, Timesteps, phase_end
 from trainers.distillation._losses import squared_error, two_steps_in_one
 from trainers.distillation._optimizers import slow_here
 from trainers.models.samplers.ddim import ddim_step
+from trainers.models.sampling import guided
 
 if TYPE_CHECKING:
     from trainers.distillation.progressive import Progressive
@@ -51,17 +52,18 @@ class _Span:
 
 def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionModel:
     """The model after all halvings; where training stops early, what is left of the prunings is still applied."""
-    student, teacher, original, going_on_at = model, model, run.begun_with or model.spec, -1
+    student = replace(model, spec=stage.unguided(model.spec))
+    teacher, original, going_on_at = model, run.begun_with or model.spec, -1
     if run.state is not None and run.state.stage == run.stage_index:
         going_on_at, teacher = phase_of(run.state.tensors), run.state.beside["teacher"]
     for span in _spans(stage, run):
         if span.number < going_on_at:
             continue
         if span.number > going_on_at:
-            if span.part == 0:
-                teacher = student
-            else:
+            if span.part:
                 student = _pruned(student, run, stage, span, teacher=teacher, original=original)
+            elif span.iteration:
+                teacher = student
         loss, timesteps = _two_in_one(teacher, stage, span.iteration)
         phase = Phase(
             number=span.number,
@@ -83,12 +85,12 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
 
 def kept_specs(phase: int, spec: ArchSpec, run: Run, stage: Progressive) -> dict[str, ArchSpec]:
     """The architectures in a state of the span of this number; empty where there is none."""
-    student = teacher = spec
+    student, teacher = stage.unguided(spec), spec
     for span in _spans(stage, run):
-        if span.part == 0:
-            teacher = student
-        else:
+        if span.part:
             student = _pruning(stage, span, original=spec, start=teacher, now=student).plan(student)
+        elif span.iteration:
+            teacher = student
         if span.number == phase:
             return {"model": student, "teacher": teacher}
     return {}
@@ -141,8 +143,8 @@ def _two_in_one(teacher: DiffusionModel, stage: Progressive, iteration: int) -> 
 def teacher_step(
     teacher: DiffusionModel, noisy_BCHW: Tensor, timestep_B: Tensor, following_B: Tensor, label_B: Tensor | None
 ) -> Tensor:
-    """One DDIM step of the teacher, as it draws."""
-    prediction_BCHW = teacher.predict(noisy_BCHW, timestep_B, label_B).float()
+    """One DDIM step of the teacher, as it draws: with its guidance."""
+    prediction_BCHW = guided(teacher, label_B)(noisy_BCHW, timestep_B).float()
     return ddim_step(prediction_BCHW, noisy_BCHW, timestep_B, following_B, diffusion=teacher.spec.diffusion)
 
 

@@ -29,7 +29,8 @@ class Progressive(TrainingStage):
 
     Salimans and Ho (2022), Algorithm 2: the student begins as a copy of its teacher and is the teacher of the next
     iteration. With ``prune`` it loses channels on the way, in equal steps at equal intervals and without fine-tuning of
-    its own (thesis on progressive distillation with pruning). Images are shared equally between the iterations.
+    its own (thesis on progressive distillation with pruning). Images are shared equally between the iterations. What a
+    teacher draws with guidance, its student learns to draw without: one forward pass a step (Meng et al. 2023).
 
     Args:
         halvings: Iterations.
@@ -82,7 +83,11 @@ class Progressive(TrainingStage):
 
     def drawn(self, spec: ArchSpec) -> ArchSpec:
         """The spec drawn in the steps that are left."""
-        return replace(spec, sampling_steps=self.steps_before(spec) >> self.halvings, sampler=Ddim())
+        return replace(self.unguided(spec), sampling_steps=self.steps_before(spec) >> self.halvings, sampler=Ddim())
+
+    def unguided(self, spec: ArchSpec) -> ArchSpec:
+        """The spec of a student, which has the guidance of its teacher in its weights."""
+        return replace(spec, guidance=1.0) if self.halvings else spec
 
     def steps_before(self, spec: ArchSpec) -> int:
         """Sampling steps of the first teacher."""

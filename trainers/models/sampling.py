@@ -31,7 +31,7 @@ def draw(
     """
     spec = model.spec
     image_BCHW = spec.sampler.draw(
-        _guided(model, label_B),
+        guided(model, label_B),
         noise_BCHW,
         diffusion=spec.diffusion,
         steps=spec.sampling_steps,
@@ -81,7 +81,7 @@ def draw_uint8(
     return torch.cat(drawn)
 
 
-def _guided(model: DiffusionModel, label_B: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+def guided(model: DiffusionModel, label_B: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
     """What the network predicts, moved away from its prediction without labels (Ho and Salimans 2022).
 
     epsilon = epsilon(no label) + guidance * (epsilon(label) - epsilon(no label)); both in one batch.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import build
-from tests.trainers.distillation.analytic import ideal, untrained
+from tests.trainers.distillation.analytic import ideal, ideal_by_class, untrained
 from trainers.compression.criteria.mixed import Mixed
 from trainers.distillation import _gradual, _loop
 from trainers.distillation._losses import block_distance, feature_distance, squared_error, two_steps_in_one
@@ -178,6 +178,32 @@ def test_halving_keeps_what_an_exact_teacher_draws(run: Run, schedule: str) -> N
     expected_BCHW, untaught_BCHW = draw(teacher, noise_BCHW), draw(few(teacher, 4), noise_BCHW)
     found_BCHW = draw(student, noise_BCHW)
     assert relative(found_BCHW, expected_BCHW) < 0.02 < 0.5 * relative(untaught_BCHW, expected_BCHW)
+
+
+def test_halving_keeps_what_a_teacher_draws_with_guidance_and_draws_without(run: Run) -> None:
+    """In one forward pass a step where the teacher takes two."""
+    diffusion = Diffusion(steps=64, schedule="cosine", prediction="x", is_clipped=False)
+    variances = [*torch.linspace(0.05, 0.5, 10).tolist(), 0.25]
+    teacher = ideal_by_class(diffusion, variances=variances, sampling_steps=8)
+    teacher = replace(teacher, spec=replace(teacher.spec, guidance=2.0))
+    recipe = Recipe.parse([{"progressive": {"halvings": 2, "learning_rate": 0.05, "warmup_images": 0}}])
+    run = replace(run, teacher=teacher, budget_images=128 * 800, until_images=128 * 800)
+    student = recipe.run(run)
+    assert student.spec == recipe.plan(teacher.spec)
+    assert (teacher.spec.evaluations, student.spec.evaluations) == (16, 2)
+    noise_BCHW, label_B = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(64) % 10
+    expected_BCHW = draw(teacher, noise_BCHW, label_B)
+    unguided = replace(teacher, spec=replace(teacher.spec, guidance=1.0))
+    assert relative(draw(student, noise_BCHW, label_B), expected_BCHW) < 0.02
+    assert relative(draw(unguided, noise_BCHW, label_B), expected_BCHW) > 0.1
+    assert Recipe.parse([{"progressive": {"halvings": 0}}]).plan(teacher.spec).guidance == 2.0
+    # In the first iteration the teacher draws with guidance, in the second it is a student.
+    short = replace(run, budget_images=1024, until_images=1024)
+    for stop, guidance in ((256, 2.0), (768, 1.0)):
+        part = short.up_to(stop, None)
+        recipe.run(part)
+        assert part.kept_state is not None and part.kept_state.beside["teacher"].spec.guidance == guidance
+        assert same(recipe.run(short.up_to(1024, part.kept_state)), recipe.run(short.up_to(1024, None)))
 
 
 @pytest.mark.parametrize(
