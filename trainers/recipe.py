@@ -64,7 +64,8 @@ class Recipe:
 
     def _planned(self, spec: ArchSpec) -> tuple[ArchSpec, list[str]]:
         teacher, begun_anew = spec, ""
-        mistakes = []
+        mistakes: list[str] = []
+        trainings: list[Stage] = []
         for index, (name, stage) in enumerate(zip(self.names(), self.stages, strict=True)):
             occurrence, occurrences = self._occurrence(index)
             place = Place(teacher=teacher, begun_anew=begun_anew, occurrence=occurrence, occurrences=occurrences)
@@ -74,7 +75,16 @@ class Recipe:
                 spec = planned
             except UserError as error:
                 mistakes += [_placed(name, stage, line) for line in str(error).splitlines()]
-            begun_anew = name if stage.begins_anew else begun_anew
+            if stage.begins_anew:
+                begun_anew, trainings = name, []
+            trainings += [stage] if stage.trains else []
+        is_unlabelled_shown = any(stage.shows_unlabelled for stage in trainings)
+        if spec.guidance != 1 and begun_anew and trainings and not is_unlabelled_shown:
+            mistakes.append(
+                f"{begun_anew}: gives the model new weights, and no stage then teaches it to answer without labels, "
+                "which guidance leads away from. Write `label_dropout: 0.1` for the stage that trains it, or "
+                "`sample: {guidance: 1}`."
+            )
         return spec, mistakes
 
     def run(self, run: Run) -> DiffusionModel:
@@ -95,7 +105,7 @@ class Recipe:
         for index in range(first, len(self.stages)):
             run.stage_name, run.stage_index = self.names()[index], index
             is_going_on = run.state is not None and index == first
-            run.begun_with = self._before(index).plan(run.teacher.spec) if is_going_on else None
+            run.begun_with = self._spec_before(index, run.teacher.spec) if is_going_on else None
             run.occurrence, run.occurrences = self._occurrence(index)
             run.first_image, run.last_image = spans[index]
             with run.timed(run.stage_name):
@@ -108,7 +118,7 @@ class Recipe:
 
         if not 0 <= state.stage < len(self.stages):
             raise UnfitStateError(f"it stopped in stage {state.stage} of a recipe with {len(self.stages)}")
-        spec = self._before(state.stage).plan(run.teacher.spec)
+        spec = self._spec_before(state.stage, run.teacher.spec)
         self.stages[state.stage].check_state(state, spec=spec, run=run)
         for model in (state.model, *state.beside.values()):
             try:
@@ -116,8 +126,9 @@ class Recipe:
             except NotDescendedError as error:
                 raise UnfitStateError(f"its model {error}") from None
 
-    def _before(self, index: int) -> Recipe:
-        return Recipe(self.stages[:index])
+    def _spec_before(self, index: int, spec: ArchSpec) -> ArchSpec:
+        # Half a recipe may lack what the other half teaches, so nobody asks for its mistakes.
+        return Recipe(self.stages[:index])._planned(spec)[0]
 
     def _occurrence(self, index: int) -> tuple[int, int]:
         """Which stage of its kind this is, from 0, and how many there are."""

@@ -41,6 +41,11 @@ class Stage(ABC):
     #: Whether it gives the model new weights, so that nothing is left of the teacher's.
     begins_anew = False
 
+    @property
+    def shows_unlabelled(self) -> bool:
+        """Whether the model learns from images without their labels."""
+        return False
+
     @abstractmethod
     def apply(self, model: DiffusionModel, run: Run) -> DiffusionModel:
         """The model after this stage; ``model`` itself stays as it is."""

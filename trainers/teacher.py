@@ -89,7 +89,13 @@ class Teacher:
                 f"teacher.label_dropout: {self.label_dropout} needs a network that also answers without labels. "
                 "Use guided_unet with classes, or leave label_dropout out."
             )
-        return self._drawn(spec)
+        drawn = self._drawn(spec)
+        if drawn.guidance != 1 and not self.label_dropout:
+            raise UserError(
+                f"teacher.guidance: {drawn.guidance:g} leads away from answers without labels, which nothing teaches "
+                "with label_dropout 0. Write `label_dropout: 0.1`, or leave guidance out."
+            )
+        return drawn
 
     def planned_for(self, data: Dataset) -> ArchSpec:
         """The architecture for this data, before anything is trained or loaded.

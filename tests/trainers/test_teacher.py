@@ -24,6 +24,7 @@ from trainers.teacher import Teacher
 WRITTEN = {
     "network": {"guided_unet": {"channels": [8, 8], "bottleneck": 8, "heads": 2, "time_dim": 16, "classes": 10}},
     "images": 256,
+    "label_dropout": 0.1,
     "sampling_steps": 4,
 }
 
@@ -174,7 +175,14 @@ def test_training_options_are_refused_where_nothing_is_trained(tmp_path: Path) -
             {"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}, "label_dropout": 0.1},
             "teacher.label_dropout: 0.1",
         ),
-        ({"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}, "guidance": 2.0}, "teacher.guidance: 2.0 needs"),
+        (
+            {"network": {"unet": {"channels": [8, 8], "norm_groups": 4}}, "label_dropout": 0.0, "guidance": 2.0},
+            "teacher.guidance: 2.0 needs",
+        ),
+        (
+            {"label_dropout": 0.0, "guidance": 2.0},
+            "teacher.guidance: 2 leads away from answers without labels, which nothing teaches with label_dropout 0.",
+        ),
         (
             {"sampler": "euler_maruyama", "diffusion": {"schedule": "cosine"}},
             "teacher.sampler: euler_maruyama: the noise",

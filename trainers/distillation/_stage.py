@@ -55,6 +55,10 @@ class TrainingStage(Stage):
     checkpointing: bool = False
     compile: bool = False
 
+    @property
+    def shows_unlabelled(self) -> bool:
+        return self.label_dropout > 0
+
     def kept_specs(self, phase: int, *, spec: ArchSpec, run: Run) -> Mapping[str, ArchSpec]:
         """The architectures in a state of a phase, from 0: of the ``model`` in training, and those beside it by name.
 

@@ -137,6 +137,26 @@ def test_labels_are_dropped_in_the_share_that_is_asked_for(run: Run) -> None:
     assert torch.equal(labels[0][~is_dropped_B], labels[1][~is_dropped_B]) and int(labels[0].min()) == 0
 
 
+def test_guidance_is_refused_where_new_weights_never_answer_without_a_label() -> None:
+    network = GuidedUnet(image_size=8, image_channels=1, classes=10, channels=(8, 8), bottleneck=8, heads=2, time_dim=8)
+    guided = replace(spec_of(network, sampling_steps=4), guidance=3.0)
+
+    def planned(*recipe: Any) -> float:
+        return Recipe.parse(list(recipe)).plan(guided).guidance
+
+    dropping = {"label_dropout": 0.1}
+    student = {
+        "student": {"network": {"guided_unet": {"channels": [8, 8], "bottleneck": 8, "heads": 2, "classes": 10}}}
+    }
+    assert planned("distil") == planned({"train": dropping}) == planned(student, {"distil": dropping}, "finetune") == 3
+    assert planned("train", {"sample": {"guidance": 1}}) == 1
+    for recipe in (["train"], [{"finetune": dropping}, "train", "finetune"], [{"train": dropping}, student, "distil"]):
+        with pytest.raises(
+            UserError, match=r"^(train|student): gives the model new weights.* which guidance leads away"
+        ):
+            planned(*recipe)
+
+
 def test_the_scale_of_fp16_goes_on_where_it_stopped_and_an_overflow_is_no_step() -> None:
     weight = nn.Parameter(torch.ones(3))
     optimizer = torch.optim.SGD([weight], lr=1.0)
