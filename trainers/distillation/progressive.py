@@ -32,6 +32,9 @@ class Progressive(TrainingStage):
     its own (thesis on progressive distillation with pruning). Images are shared equally between the iterations. What a
     teacher draws with guidance, its student learns to draw without: one forward pass a step (Meng et al. 2023).
 
+    A model whose training stops early, as at the first looks of a search, is drawn in the last number of steps and has
+    lost all channels, though nothing was halved or tuned to that yet: such looks say little (``halving: false``).
+
     Args:
         halvings: Iterations.
         start: Sampling steps of the first teacher; those it draws with when left out.
