@@ -82,6 +82,13 @@ def survey(foresight: Foresight) -> Survey:
     )
 
 
+def telling_late(space: Space) -> list[str]:
+    """Stages of whose end a share of the training says little, where weak trials are stopped by it."""
+    recipes = (space.fill(candidate) for candidate in space.corners()) if space.halving is not None else ()
+    stages = (each for recipe in recipes for each in zip(recipe.names(), recipe.stages, strict=True))
+    return list(dict.fromkeys(name for name, stage in stages if not stage.tells_early))
+
+
 def _candidates(space: Space) -> tuple[list[Candidate], list[Candidate]]:
     """The corners of a space, and candidates drawn at random: the same at every call."""
     generator = random.Random(0)

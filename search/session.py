@@ -159,6 +159,11 @@ class Session:
         preflight.check_cache()
         teacher = preparation.planned_teacher(self.space)
         preflight.check_recipes(self.space, teacher, subject=str(self.path))
+        if late := preflight.telling_late(self.space):
+            self._say(
+                f"warning: weak trials are stopped by a share of their training, which says little of {late[0]}. "
+                "Write `halving: false` to train all of them in full."
+            )
         device_model = self._device_model()
         foresight = Foresight(self.space, teacher, device_model, self.space.limits)
         costs = foresight.costs(teacher)

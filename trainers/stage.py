@@ -42,6 +42,11 @@ class Stage(ABC):
     begins_anew = False
 
     @property
+    def tells_early(self) -> bool:
+        """Whether the model after a share of the training says something of the one at the end."""
+        return True
+
+    @property
     def shows_unlabelled(self) -> bool:
         """Whether the model learns from images without their labels."""
         return False

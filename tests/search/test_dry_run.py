@@ -11,6 +11,7 @@ from PIL import Image
 
 from search.rehearsal import Rehearsal
 from search.run import main
+from tests.devices import ONE_CORE
 from tests.search.study_folder import study_folder
 from trainers.errors import UserError
 
@@ -50,6 +51,19 @@ def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache, capsys: pyte
         return json.loads(capsys.readouterr().out)
 
     return dry
+
+
+def test_a_stage_is_warned_of_whose_early_looks_say_little(
+    dry_run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("search.preflight._RANDOM_CANDIDATES", 2)
+    monkeypatch.setattr("objectives.device_model.calibrated", lambda *about, **options: ONE_CORE)
+    halved = CIFAR10_TEACHER % "[{progressive: {halvings: {choice: [1, 2]}, start: 4}}]"
+    text = halved.replace("[128, 256, 256, 256]", "[8, 8, 8, 8]").replace("norm_groups: 32", "norm_groups: 4")
+    Path("space.yaml").write_text(f"{text}budget: {{images: {{min: 1_000, max: 9_000}}}}\n")
+    assert main(Path("space.yaml"), dry_run=True) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "warning: weak trials are stopped by a share of their training, which says little of progressive." in shown
 
 
 def test_published_networks_have_their_exact_costs(dry_run) -> None:

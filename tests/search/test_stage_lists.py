@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from search.preflight import telling_late
 from search.space import Space
 from search.space_error import SpaceError
 
@@ -108,3 +109,19 @@ def test_ways_are_not_without_end(tmp_path: Path) -> None:
     many = "".join(way.format(index, ", ".join(["group"] * 30)) for index in range(4))
     with pytest.raises(SpaceError, match="has 126 stages in its lists together, at most 100"):
         read(tmp_path, WAYS.replace("      - null\n", many))
+
+
+def test_stages_that_say_little_of_their_end_are_named_where_weak_trials_are_stopped(tmp_path: Path) -> None:
+    looked_at = "budget.images={min: 1_000, max: 9_000}"
+    assert telling_late(read(tmp_path, WAYS, looked_at)) == ["progressive"]
+    assert telling_late(read(tmp_path, WAYS, looked_at, "halving=false")) == []
+    assert telling_late(read(tmp_path, WAYS, "budget.images=9_000")) == []
+    between = "via: {choice: [[], [{network: {unet: {channels: [8, 8]}}}]]}"
+    for recipe, expected in (
+        ("[{progressive: {halvings: {int: [0, 1]}}}, train]", []),
+        ("[{progressive: {prune: [{prune: {ratio: {float: [0.1, 0.5]}}}]}}]", ["progressive"]),
+        ("[distil, {gradual: {}}]", []),
+        (f"[distil, {{gradual: {{{between}}}}}]", ["gradual"]),
+    ):
+        text = f"recipe: {recipe}\nbudget: {{images: {{min: 1_000, max: 9_000}}}}\n"
+        assert telling_late(read(tmp_path, f"teacher: {{network: ncsn}}\n{text}")) == expected

@@ -72,6 +72,10 @@ class Gradual(TaughtStage):
 
     via: tuple[Intermediate, ...] = ()
 
+    @property
+    def tells_early(self) -> bool:
+        return not self.via
+
     def check_place(self, spec: ArchSpec, place: Place) -> None:
         from trainers.distillation._checks import check_teaching, check_training
 

@@ -55,6 +55,11 @@ class Progressive(TrainingStage):
     # Only this stage has a default that depends on its teacher; it trains by `weighting` alone.
     error_weight: Weighting | None = None  # type: ignore[assignment]
 
+    @property
+    def tells_early(self) -> bool:
+        # One halving alone is a training like any other.
+        return self.halvings < 2 and not self.prunings()
+
     def plan(self, spec: ArchSpec) -> ArchSpec:
         from trainers.distillation._checks import check_training
 
