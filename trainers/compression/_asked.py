@@ -90,9 +90,10 @@ def loss_of(group: CoupledGroup, asked: float, rules: Rules) -> Loss:
     if asked and not removed:
         whole = f"{group.width} channels" + (f" in {parts} equal parts" if parts > 1 else "")
         whole += f" in {units} heads" if unit > 1 else ""
-        reason = f"kept whole: {whole} cannot lose so few"
-        if wanted:
-            reason = f"kept whole: {whole} would not stay a multiple of {multiple}"
+        why = f"would not stay a multiple of {multiple}" if wanted else "cannot lose so few"
+        if units == 1:
+            why = "can lose none, whatever the ratio"
+        reason = f"kept whole: {whole} {why}"
     return Loss(removed * unit * parts, parts, unit, reason)
 
 

@@ -129,6 +129,16 @@ def test_a_group_left_alone_is_noted_with_the_reason(run: Run) -> None:
     assert "would not stay a multiple of 16" in notes["prune conv_in"]["note"]
 
 
+@pytest.mark.parametrize("ratio", [0.1, 0.9])
+def test_of_norm_groups_of_one_channel_no_ratio_can_take_any(ratio: float, run: Run) -> None:
+    run.teacher = build(Unet(image_size=8, image_channels=1, channels=(8, 16), norm_groups=8))
+    model = Recipe.parse([{"prune": {"ratio": ratio, "criterion": "random"}}]).run(run)
+    reasons = {note["what"]: note.get("note", "") for note in model.notes}
+    assert reasons["prune conv_in"] == "kept whole: 8 channels in 8 equal parts can lose none, whatever the ratio"
+    few = "kept whole: 16 channels in 8 equal parts cannot lose so few"
+    assert reasons["prune mid_block.resnets.0.conv1"] == (few if ratio < 0.5 else "")
+
+
 def test_whole_heads_go_and_the_others_keep_their_width(run: Run) -> None:
     run.teacher = build(WIDE)
     spec = run.teacher.spec
