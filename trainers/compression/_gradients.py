@@ -6,7 +6,7 @@ maximum of the algorithm is the same wherever the first timestep has the largest
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,19 @@ def cache_key(model: DiffusionModel, run: Run, criterion: GradientCriterion) -> 
     }
 
 
+def computed_once(
+    kind: str, key: Mapping[str, Any], run: Run, make: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What is computed of the teacher, from the cache when it was before.
+
+    Of a student it is made each time: no other trial has the same, and what each leaves would only fill the cache.
+
+    Args:
+        key: With its model's fingerprint, see ``cache_key``.
+    """
+    return run.cache.tensors(kind, key, make) if key["model"] == run.teacher.fingerprint() else make()
+
+
 def running_sums(
     model: DiffusionModel, run: Run, criterion: GradientCriterion
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
@@ -71,18 +84,16 @@ def kept_sums(model: DiffusionModel, run: Run, criterion: GradientCriterion) -> 
     """The sum of the gradients over the timesteps that the criterion keeps, by parameter.
 
     Those of the teacher come from the cache when they were computed before, one file the size of the teacher per number
-    of timesteps kept; a student is scored once and leaves nothing there but its losses.
+    of timesteps kept.
     """
     key = cache_key(model, run, criterion)
-    loss_G = run.cache.tensors("losses", key, lambda: {"loss": _losses(model, run, criterion)})["loss"]
+    loss_G = computed_once("losses", key, run, lambda: {"loss": _losses(model, run, criterion)})["loss"]
     kept = kept_prefix(loss_G, criterion.threshold)
 
     def summed() -> dict[str, Tensor]:
         return next(islice(running_sums(model, run, criterion), kept - 1, None))[1]
 
-    if key["model"] == run.teacher.fingerprint():
-        return run.cache.tensors("gradients", {**key, "kept": kept}, summed)
-    return summed()
+    return computed_once("gradients", {**key, "kept": kept}, run, summed)
 
 
 @torch.no_grad()

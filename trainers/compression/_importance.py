@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainers.compression._gradients import cache_key, kept_prefix, running_sums, timestep_grid
+from trainers.compression._gradients import cache_key, computed_once, kept_prefix, running_sums, timestep_grid
 from trainers.compression._sides import parts_of, side_matrix
 from trainers.compression.channels import coupled_groups
 from trainers.compression.criteria.criterion import CRITERIA, Criterion, GradientCriterion
@@ -50,13 +50,13 @@ class Importance:
 
 
 def importance_of(model: DiffusionModel, run: Run, criterion: GradientCriterion) -> Importance:
-    """The importance of all channels of ``model``; from the cache when it was computed before, as for a teacher.
+    """The importance of all channels of ``model``; of the teacher, from the cache when it was computed before.
 
-    One pass serves every registered criterion that scores the model's own gradients: the others find it there.
+    One pass serves every registered criterion that scores the teacher's own gradients: the others find it there.
     """
     together = _scored_together(criterion)
     key = {**cache_key(model, run, criterion), "criteria": sorted(together)}
-    tensors = run.cache.tensors("importance", key, lambda: _computed(model, run, criterion, together))
+    tensors = computed_once("importance", key, run, lambda: _computed(model, run, criterion, together))
     mine = f"score:{_label(criterion)}:"
     scores = {name.removeprefix(mine): tensor for name, tensor in tensors.items() if name.startswith(mine)}
     return Importance(tensors["timestep"], tensors["loss"], scores)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -56,30 +55,33 @@ def halved(model: DiffusionModel, run: Run, stage: Progressive) -> DiffusionMode
     teacher, original, going_on_at = model, run.begun_with or model.spec, -1
     if run.state is not None and run.state.stage == run.stage_index:
         going_on_at, teacher = phase_of(run.state.tensors), run.state.beside["teacher"]
-    for span in _spans(stage, run):
-        if span.number < going_on_at:
-            continue
-        if span.number > going_on_at:
-            if span.part:
-                student = _pruned(student, run, stage, span, teacher=teacher, original=original)
-            elif span.iteration:
-                teacher = student
-        loss, timesteps = _two_in_one(teacher, stage, span.iteration)
-        phase = Phase(
-            number=span.number,
-            first_image=span.first_image,
-            last_image=span.last_image,
-            beside={"teacher": teacher},
-            rates=span.rates,
-        )
-        # An average of a few images lies near where it began; going on from it at each pruning would undo the training.
-        options = stage if span.part == span.parts - 1 else replace(stage, ema=0.0)
-        net = trained(student, run, loss=loss, options=options, timesteps=timesteps, phase=phase)
-        student = replace(student, net=net)
-        is_done = span.part == span.parts - 1 and span.last_image <= run.until_images
-        if is_done and span.iteration < stage.halvings - 1:
-            so_far = replace(stage, halvings=span.iteration + 1)
-            run.on_student(run.stage_name, span.iteration + 1, _finished(student, run, so_far, original))
+    with TemporaryDirectory() as folder:
+        # Gradients of a teacher that only this trial has serve the prunings of its iteration, and no other trial.
+        own = Cache(Path(folder))
+        for span in _spans(stage, run):
+            if span.number < going_on_at:
+                continue
+            if span.number > going_on_at:
+                if span.part:
+                    student = _pruned(student, run, stage, span, teacher=teacher, original=original, own=own)
+                elif span.iteration:
+                    teacher = student
+            loss, timesteps = _two_in_one(teacher, stage, span.iteration)
+            phase = Phase(
+                number=span.number,
+                first_image=span.first_image,
+                last_image=span.last_image,
+                beside={"teacher": teacher},
+                rates=span.rates,
+            )
+            # An average of a few images lies near where it began: going on from it would undo the training.
+            options = stage if span.part == span.parts - 1 else replace(stage, ema=0.0)
+            net = trained(student, run, loss=loss, options=options, timesteps=timesteps, phase=phase)
+            student = replace(student, net=net)
+            is_done = span.part == span.parts - 1 and span.last_image <= run.until_images
+            if is_done and span.iteration < stage.halvings - 1:
+                so_far = replace(stage, halvings=span.iteration + 1)
+                run.on_student(run.stage_name, span.iteration + 1, _finished(student, run, so_far, original))
     return _finished(student, run, stage, original).after(stage, notes=slow_here(stage.optimizer, run))
 
 
@@ -149,21 +151,27 @@ def teacher_step(
 
 
 def _pruned(
-    student: DiffusionModel, run: Run, stage: Progressive, span: _Span, *, teacher: DiffusionModel, original: ArchSpec
+    student: DiffusionModel,
+    run: Run,
+    stage: Progressive,
+    span: _Span,
+    *,
+    teacher: DiffusionModel,
+    original: ArchSpec,
+    own: Cache,
 ) -> DiffusionModel:
     """The student after the pruning that opens this span."""
     part = _pruning(stage, span, original=original, start=teacher.spec, now=student.spec)
     inner = replace(
         run,
         teacher=teacher,
+        cache=run.cache if teacher.fingerprint() == run.teacher.fingerprint() else own,
         stage_name=f"{run.stage_name}.{span.number}",
         occurrence=span.part - 1,
         occurrences=span.parts - 1,
         iteration=span.iteration,
     )
-    # Gradients of a teacher that only this trial has are of no use to others.
-    with nullcontext(run.cache.folder) if span.iteration == 0 else TemporaryDirectory() as folder:
-        pruned = part.apply(student, replace(inner, cache=Cache(Path(folder))))
+    pruned = part.apply(student, inner)
     # Parts are rounded to whole channels: what was asked is told of all of them together.
     return replace(pruned, log=student.log, notes=student.notes)
 

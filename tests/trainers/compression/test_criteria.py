@@ -389,6 +389,17 @@ def test_mixing_nothing_of_the_teacher_is_diff_pruning_of_the_student(run: Run, 
     assert torch.equal(scores_of(student, run, mixed), scores_of(student, run, DiffPruning(**options)))
 
 
+def test_a_trained_student_leaves_nothing_in_the_cache_of_all_trials(
+    run: Run, student: DiffusionModel, tmp_path: Path
+) -> None:
+    run.cache = Cache(tmp_path)
+    for criterion in (quick("diff_pruning"), Mixed(gamma=0, schedule="fixed", timesteps=2, images=4)):
+        scores_of(student, run, criterion)
+    assert list(tmp_path.iterdir()) == []
+    scores_of(student, run, Mixed(gamma=0.5, schedule="fixed", timesteps=2, images=4))
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["gradients", "losses"]
+
+
 def test_mixing_nothing_of_the_student_is_diff_pruning_of_the_teacher(run: Run) -> None:
     options = {"timesteps": 5, "images": 20, "threshold": 0.3}
     mixed = Mixed(gamma=1, schedule="fixed", **options)

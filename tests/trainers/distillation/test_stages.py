@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from tests.conftest import build
 from tests.trainers.distillation.analytic import ideal, ideal_by_class, untrained
+from trainers.cache import Cache
+from trainers.compression import _gradients
 from trainers.compression.criteria.mixed import Mixed
 from trainers.distillation import _gradual, _loop
 from trainers.distillation._losses import block_distance, feature_distance, squared_error, two_steps_in_one
@@ -266,6 +269,26 @@ def test_the_teachers_share_falls_from_iteration_to_iteration_or_within_each(
     prune = {"prune": {"ratio": {"mid": 0.375}, "rule": "flexible", "criterion": criterion}}
     Recipe.parse([{"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [prune], "prune_steps": 2}}]).run(run)
     assert list(shares.values()) == pytest.approx(expected)
+
+
+def test_the_gradients_of_each_iteration_s_teacher_are_taken_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, running_sums = Counter[str](), _gradients.running_sums
+
+    def watched(model: DiffusionModel, *arguments: Any) -> Any:
+        passes[model.fingerprint()] += 1
+        return running_sums(model, *arguments)
+
+    monkeypatch.setattr(_gradients, "running_sums", watched)
+    run.cache, run.budget_images = Cache(tmp_path), 128
+    criterion = {"mixed": {"timesteps": 2, "images": 8, "gamma": 0.5, "schedule": "fixed"}}
+    prune = {"prune": {"ratio": {"mid": 0.375}, "rule": "flexible", "criterion": criterion}}
+    Recipe.parse([{"progressive": {**BATCH, "halvings": 2, "start": 8, "prune": [prune], "prune_steps": 2}}]).run(run)
+    # Two teachers and, at each of four prunings, a student.
+    assert list(passes.values()) == [1] * 6
+    # Only the first teacher is that of other trials, too.
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["gradients", "losses"]
 
 
 def test_iterations_cannot_take_all_of_the_first_teachers_channels(run: Run) -> None:
