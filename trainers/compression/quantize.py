@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Quantize(Stage):
     """Stores weights in fewer bits. Several of them add up: a weight that is stored in fewer bits already stays so.
 
+    A stage that trains later trains the rest, such as biases and norms; weights in 8 or 4 bits stay as they are.
+
     Patterns name layers (``conv_out``, ``*.to_q``) or blocks (``mid``, ``down_*``).
 
     Args:
