@@ -1,11 +1,12 @@
 """Encoded images and labels of Parquet files and of Arrow files, in the layouts that the ``datasets`` library writes.
 
-``datasets`` explains the columns; the rows are read with pyarrow. ``load_dataset`` would write a copy of everything
-into the user's cache, and with ``streaming=True`` (datasets 5.2.0) the program now and then aborts at exit.
+They are read with pyarrow alone. ``load_dataset`` would write a copy of everything into the user's cache, and with
+``streaming=True`` (datasets 5.2.0) the program now and then aborts at exit.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.data._stored import EncodedImage, StoredImages
+from trainers.data._unpacked import group_bytes, message_bytes, rows_at_once
 from trainers.errors import UserError
 from trainers.foreign import file_inside
 
@@ -26,6 +28,8 @@ _LABEL_NAMES = ("label", "labels")
 _ROWS_AT_ONCE = 64
 #: Images are compressed already: tables hold hardly more bytes of them than their files have, unless many are equal.
 _MOST_TIMES, _ALWAYS = 100, 2**28
+#: What is unpacked in one step, before its bytes can be counted; a large file may have as much of it in one part.
+_AT_ONCE = 2**30
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,7 @@ def _row_count(file: Path) -> int:
     with _named(file):
         if file.suffix == ".parquet":
             return int(pyarrow.parquet.read_metadata(file).num_rows)
-        with pyarrow.memory_map(str(file)) as source:
-            return sum(len(batch) for batch in pyarrow.ipc.open_stream(source))
+        return sum(len(batch) for batch in _arrow_batches(file))
 
 
 def _batches(file: Path, names: list[str]) -> Iterator[pyarrow.RecordBatch]:
@@ -115,11 +118,36 @@ def _batches(file: Path, names: list[str]) -> Iterator[pyarrow.RecordBatch]:
 
     if file.suffix == ".parquet":
         with pyarrow.parquet.ParquetFile(file) as opened:
-            yield from opened.iter_batches(_ROWS_AT_ONCE, columns=names)
+            for index in range(opened.num_row_groups):
+                group = opened.metadata.row_group(index)
+                _check_at_once(file, group_bytes(group))
+                rows = rows_at_once(group, names, most_rows=_ROWS_AT_ONCE, most_bytes=_AT_ONCE)
+                yield from opened.iter_batches(rows, row_groups=[index], columns=names)
     else:
-        with pyarrow.memory_map(str(file)) as source:
-            for batch in pyarrow.ipc.open_stream(source):
-                yield batch.select(names)
+        for batch in _arrow_batches(file):
+            found = batch.select(names)
+            # Without it a wrong offset would be read wherever it leads.
+            found.validate(full=True)
+            yield found
+
+
+def _arrow_batches(file: Path) -> Iterator[pyarrow.RecordBatch]:
+    import pyarrow
+
+    with pyarrow.memory_map(str(file)) as source:
+        for message in pyarrow.ipc.MessageReader.open_stream(source):
+            _check_at_once(file, message_bytes(message))
+    with pyarrow.memory_map(str(file)) as source:
+        yield from pyarrow.ipc.open_stream(source)
+
+
+def _check_at_once(file: Path, unpacked: int) -> None:
+    size = file.stat().st_size
+    if unpacked > max(_AT_ONCE, 2 * size):
+        raise UserError(
+            f"{file} is no table of images: a part of it would be {unpacked / 1e6:,.0f} MB in memory, and the file has "
+            f"{size / 1e6:.4g} MB. Take it away, or write it again."
+        )
 
 
 @dataclass(frozen=True)
@@ -129,23 +157,34 @@ class _Found:
 
 
 def _found(schema: pyarrow.Schema, columns: Columns, file: Path) -> _Found:
-    from datasets import ClassLabel, Features, Image
-
-    features = Features.from_arrow_schema(schema)
+    told = _told_types(schema)
     for option, name in (("image_column", columns.image), ("label_column", columns.label)):
-        if name is not None and name not in features:
-            raise UserError(f"{file} has no column {name!r}. Choose {option} from {', '.join(features)}.")
-    images = [name for name, feature in features.items() if isinstance(feature, Image)]
+        if name is not None and name not in schema.names:
+            raise UserError(f"{file} has no column {name!r}. Choose {option} from {', '.join(schema.names)}.")
+    images = [name for name in schema.names if told.get(name) == "Image"]
     images = images or [field.name for field in schema if _holds_bytes(field.type)]
-    labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
-    labels = labels or [name for name in _LABEL_NAMES if name in features]
-    image = columns.image or _only(images, _IMAGE_NAMES, "image", features, file)
+    labels = [name for name in schema.names if told.get(name) == "ClassLabel"]
+    labels = labels or [name for name in _LABEL_NAMES if name in schema.names]
+    image = columns.image or _only(images, _IMAGE_NAMES, "image", file)
     if image is None:
-        raise UserError(f"{file} has no column of images, only {', '.join(features)}. Give Parquet files with images.")
-    return _Found(image, columns.label or _only(labels, _LABEL_NAMES, "label", features, file))
+        named = ", ".join(schema.names)
+        raise UserError(f"{file} has no column of images, only {named}. Give Parquet files with images.")
+    return _Found(image, columns.label or _only(labels, _LABEL_NAMES, "label", file))
 
 
-def _only(found: list[str], preferred: Sequence[str], kind: str, known: Sequence[str], file: Path) -> str | None:
+def _told_types(schema: pyarrow.Schema) -> dict[str, Any]:
+    """Column -> what it holds, such as ``Image`` or ``ClassLabel``, where the ``datasets`` library wrote that down.
+
+    Only read: the library itself would build what is named there, and read the file that a class label names.
+    """
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: feature["_type"] for name, feature in features.items() if "_type" in feature}
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return {}
+
+
+def _only(found: list[str], preferred: Sequence[str], kind: str, file: Path) -> str | None:
     """The one column that was found, or the one with a preferred name; None when nothing was found."""
     if len(found) > 1:
         found = [name for name in preferred if name in found][:1] or found
@@ -218,6 +257,6 @@ def _named(file: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         kind, reason = file.suffix[1:].capitalize(), str(error).partition("\n")[0].rstrip(".")
         raise UserError(f"{file} is not a readable {kind} file ({reason}). Fetch or write it again.") from None

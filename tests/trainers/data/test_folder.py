@@ -1,6 +1,7 @@
 """The folder data set: files become the images that are in them, or a message says why not."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +257,82 @@ def test_arrow_folders_of_the_datasets_library_are_read(tmp_path: Path) -> None:
     (tmp_path / "alone" / "data-00000-of-00001.arrow").write_bytes(b"cut off")
     with pytest.raises(UserError, match=r"data-00000-of-00001\.arrow is not a readable Arrow file"):
         Folder(path=str(tmp_path / "alone")).load()
+
+
+def write_arrow(path: Path, contents: list[bytes], *, metadata: str = "", compression: str | None = None) -> None:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    column = pa.array([{"bytes": content, "path": None} for content in contents], type=kind)
+    table = pa.table({"image": column, "label": list(range(len(contents)))})
+    if metadata:
+        table = table.replace_schema_metadata({"huggingface": metadata})
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema, options=options) as stream:
+        stream.write_table(table)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_compressed_arrow_files_are_read(tmp_path: Path, compression: str) -> None:
+    write_arrow(tmp_path / "train-0.arrow", [png(p) for p in pixels(5)], compression=compression)
+    write_arrow(tmp_path / "test-0.arrow", [png(p) for p in pixels(2)], compression=compression)
+    images = Folder(path=str(tmp_path)).load()
+    assert torch.equal(images.train_NCHW, as_tensor(pixels(5))) and images.train_label_N.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("ending", ["arrow", "parquet"])
+def test_part_that_is_large_only_in_memory_is_refused_before_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(_tables, "_AT_ONCE", 2**20)
+    contents = [png(pixels(1)[0]), bytes(2**23)]
+    if ending == "arrow":
+        write_arrow(tmp_path / "train-0.arrow", contents, compression="zstd")
+    else:
+        pq.write_table(pa.table({"image": contents}), tmp_path / "train-0.parquet", compression="zstd")
+    with pytest.raises(UserError, match=rf"train-0\.{ending} is no table of images: a part of it would be 8 MB in mem"):
+        Folder(path=str(tmp_path)).load()
+
+
+def test_large_value_that_many_rows_share_is_not_unpacked_for_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tables, "_AT_ONCE", 2**20)
+    monkeypatch.setattr(_tables, "_ALWAYS", 2**22)
+    pq.write_table(
+        pa.table({"image": [png(pixels(1)[0]) + bytes(2**19)] * 60}), tmp_path / "train-0.parquet", compression="zstd"
+    )
+    with pytest.raises(UserError, match=r"is no table of images: its first 8 rows alone are 4 MB"):
+        Folder(path=str(tmp_path)).load()
+
+
+def test_arrow_offsets_that_lead_beyond_the_file_are_refused(tmp_path: Path) -> None:
+    write_arrow(tmp_path / "train-0.arrow", [png(p) for p in pixels(5)])
+    content = (tmp_path / "train-0.arrow").read_bytes()
+    ends = np.cumsum([0, *(len(png(p)) for p in pixels(5))]).astype("<i4")
+    wrong = ends.copy()
+    wrong[2] = -2_000_000_000
+    assert content.count(ends.tobytes()) == 1
+    (tmp_path / "train-0.arrow").write_bytes(content.replace(ends.tobytes(), wrong.tobytes()))
+    with pytest.raises(UserError, match=r"train-0\.arrow is not a readable Arrow file"):
+        Folder(path=str(tmp_path)).load()
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        '{"image": {"_type": "Nothing"}}',
+        '{"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names_file": "<pipe>"}}',
+        '{"image": {"_type": "Image", "decode": 5}, "label": 5}',
+        "[]",
+        '{"a": ' * 3_000 + "1" + "}" * 3_000,
+        "no JSON",
+    ],
+)
+def test_what_a_file_says_of_its_columns_is_only_read(tmp_path: Path, features: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    metadata = f'{{"info": {{"features": {features.replace("<pipe>", str(tmp_path / "pipe"))}}}}}'
+    write_arrow(tmp_path / "train-0.arrow", [png(p) for p in pixels(3)], metadata=metadata)
+    write_arrow(tmp_path / "test-0.arrow", [png(p) for p in pixels(2)], metadata=metadata)
+    assert Folder(path=str(tmp_path)).load().train_label_N.tolist() == [0, 1, 2]
 
 
 def test_crop_takes_the_middle_before_resizing(tmp_path: Path) -> None:
