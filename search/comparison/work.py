@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from time import perf_counter
@@ -21,8 +21,12 @@ from search.comparison.file import Comparison
 from search.comparison.verdict import Result
 from trainers.atomic import write_atomically
 from trainers.errors import UserError
+from trainers.foreign import bytes_inside, in_one_line, refuse_links_out
+from trainers.models.pictures import is_drawable
+from trainers.written import reader
 
 _FILE = "results.jsonl"
+_MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -37,19 +41,32 @@ class Task:
 
 def kept(folder: Path, comparison: Comparison) -> list[Result]:
     """Results of an earlier run that are still wanted: nothing that they depend on has changed in the file since."""
-    path = folder / _FILE
-    if not path.is_file():
+    if not folder.is_dir():
         return []
+    refuse_links_out(folder)
+    content = bytes_inside(folder, _FILE, most=_MOST_BYTES) or b""
     # A line that was cut short is measured again.
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+        lines = [json.loads(line) for line in content.decode().splitlines() if line.endswith("}")]
         return [
-            Result(**{**line, "strip": base64.b64decode(line.get("strip", ""))})
+            _result(line, comparison)
             for line in lines
             if line["seed"] < comparison.seeds and line.get("key") == comparison.key_of(line["recipe"])
         ]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} cannot be used: {error}. Take it away to measure everything again.") from None
+        reason = in_one_line(error)
+        raise UserError(
+            f"{folder / _FILE} cannot be used: {reason}. Take it away to measure everything again."
+        ) from None
+
+
+def _result(line: dict[str, Any], comparison: Comparison) -> Result:
+    """A result as it was kept; one whose picture cannot be shown has none."""
+    found: Result = reader(Result)({**line, "strip": base64.b64decode(line.get("strip", ""))})
+    names = {OBJECTIVES.name_of(objective) for objective in comparison.objectives}
+    if found.values.keys() != names:
+        raise ValueError(f"it has figures of {', '.join(found.values) or 'nothing'}, not of {', '.join(sorted(names))}")
+    return found if is_drawable(found.strip) else replace(found, strip=b"")
 
 
 def results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -157,6 +158,40 @@ def test_mistakes_are_named_before_anything_is_trained(tmp_path: Path, change: t
     with pytest.raises(UserError) as caught:
         Comparison.read(written(tmp_path, FILE.replace(*change)))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": {"fid": "much", "ssim": 0.5}}, "values"),
+        ({"values": {"fid": 1.0}}, "it has figures of fid, not of fid, ssim"),
+        ({"seconds": None}, "seconds"),
+        ({"strip": "abc"}, "Incorrect padding"),
+    ],
+)
+def test_kept_results_that_are_none_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    comparison = Comparison.read(written(tmp_path))
+    line = {"recipe": "whole", "seed": 0, "values": {"fid": 1.0, "ssim": 0.5}, "stderr": {}, "seconds": 1.0}
+    line |= {"key": comparison.key_of("whole"), "strip": base64.b64encode(b"RIFF....WEBP").decode()}
+    (tmp_path / "results.jsonl").write_text(json.dumps(line) + "\n")
+    # A picture that is none is left out.
+    assert [(result.values["fid"], result.strip) for result in work.kept(tmp_path, comparison)] == [(1.0, b"")]
+    (tmp_path / "results.jsonl").write_text(json.dumps({**line, **change}) + "\n")
+    with pytest.raises(UserError, match=r"results\.jsonl cannot be used") as caught:
+        work.kept(tmp_path, comparison)
+    assert message in str(caught.value)
+
+
+def test_kept_results_are_neither_read_nor_written_elsewhere(tmp_path: Path) -> None:
+    comparison, folder = Comparison.read(written(tmp_path)), tmp_path / "out"
+    folder.mkdir()
+    (folder / "results.jsonl").symlink_to(tmp_path / "private")
+    with pytest.raises(UserError, match="leads out of"):
+        work.kept(folder, comparison)
+    (folder / "results.jsonl").unlink()
+    os.mkfifo(folder / "results.jsonl")
+    with pytest.raises(UserError, match="a pipe or a device"):
+        work.kept(folder, comparison)
 
 
 def test_pipe_in_the_place_of_a_comparison_is_named_as_what_it_is(tmp_path: Path) -> None:

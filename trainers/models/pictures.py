@@ -51,6 +51,20 @@ def is_strip(content: bytes) -> bool:
     return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
 
 
+def is_drawable(content: bytes) -> bool:
+    """Whether these bytes are a whole WEBP file of a size that strips have."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content), formats=["WEBP"]) as opened:
+            if opened.width * opened.height > _LARGEST_PIXELS:
+                return False
+            opened.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    return True
+
+
 def smaller(content: bytes, *, most: int) -> bytes:
     """The strip in fewer pixels, so that it takes at most so many bytes; empty where it cannot be."""
     from PIL import Image
