@@ -92,7 +92,7 @@ def results(
         (name, seed) for seed in range(comparison.seeds) for name in comparison.recipes if (name, seed) not in done
     ]
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with _processes(workers) as pool:
+    with _processes(min(workers, max(1, len(missing)))) as pool:
         teachers = {seed: Task(str(file), "", seed, threads) for seed in sorted({seed for _, seed in missing})}
         for task, _ in _finished(pool, list(teachers.values())):
             on_teacher(task.seed)

@@ -182,6 +182,19 @@ def test_kept_results_that_are_none_are_refused(tmp_path: Path, change: dict[str
     assert message in str(caught.value)
 
 
+def test_more_workers_than_trainings_are_no_more_processes(tmp_path: Path) -> None:
+    comparison = Comparison.read(written(tmp_path))
+    line = {"values": {"fid": 1.0, "ssim": 0.5}, "stderr": {}, "seconds": 1.0}
+    lines = [
+        json.dumps({**line, "recipe": name, "seed": seed, "key": comparison.key_of(name)})
+        for name in comparison.recipes
+        for seed in range(comparison.seeds)
+    ]
+    (tmp_path / "results.jsonl").write_text("\n".join(lines) + "\n")
+    found = work.results(comparison, tmp_path / "claims.yaml", tmp_path, workers=10**20)
+    assert len(found) == 4 and not active_children()
+
+
 def test_kept_results_are_neither_read_nor_written_elsewhere(tmp_path: Path) -> None:
     comparison, folder = Comparison.read(written(tmp_path)), tmp_path / "out"
     folder.mkdir()
