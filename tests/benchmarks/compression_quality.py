@@ -2,20 +2,31 @@
 
 Run ``python tests/benchmarks/compression_quality.py``: trains one digits teacher per seed (about six minutes each on
 one core), then prunes it in several ways. Asked for: Diff-Pruning at least 1.5 x better than random channels, and free
-ranking with Flexible Group Normalization at least 1.5 x better than the same ranking with shifted groups.
+ranking with Flexible Group Normalization at least 1.5 x better than the same ranking with shifted groups: as many as
+before, as torch-pruning leaves them, or fewer that are as large as before.
+
+Found: Diff-Pruning is 4.4 x better than random (seed 0). Kept groups are mostly better than shifted ones, but not by
+what was asked, and how much is a matter of the teacher. As many groups: 1.49 x (seed 0), and with five teachers of
+(16, 32) channels in 4 norm groups, trained for other runs, 1.30, 0.99, 1.42, 1.81 and 1.15 x; 1.34 in the geometric
+mean of all six. Fewer groups: 1.06 x, and 1.59, 1.64, 1.40, 1.12 and 2.34 x. That is less than between two teachers of
+one kind, whose FID with kept groups goes from 147 to 353.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from objectives.fid import Fid
 from trainers.cache import Cache
+from trainers.compression._norm_groups import sizes_of
 from trainers.data.digits import Digits
+from trainers.models.arch_spec import Layer
+from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.quiet import silence_libraries
@@ -25,6 +36,7 @@ from trainers.teacher import Teacher
 
 ASKED = 1.5
 STEPS = 8
+SHIFTED = "diff_pruning, shifted groups"
 
 
 def main() -> None:
@@ -56,7 +68,8 @@ def main() -> None:
     # Ratios within a seed: the teachers differ more than the criteria.
     for worse, better in (
         ("random, paper", "diff_pruning, paper"),
-        ("diff_pruning, shifted groups", "diff_pruning, flexible (proper)"),
+        (SHIFTED, "diff_pruning, flexible (proper)"),
+        ("diff_pruning, shifted, fewer groups", "diff_pruning, flexible (proper)"),
     ):
         ratios = [bad / good for bad, good in zip(found[worse], found[better], strict=True)]
         verdict = (
@@ -96,11 +109,23 @@ def candidates(run: Run, ratio: float) -> dict[str, DiffusionModel]:
         "diff_pruning, paper": {"criterion": "diff_pruning"},
         "diff_pruning, flexible (proper)": {"criterion": "diff_pruning", "rule": "flexible"},
         "diff_pruning, flexible (zeroed)": {"criterion": "diff_pruning", "rule": "flexible", "statistics": "zeroed"},
-        "diff_pruning, shifted groups": {"criterion": "diff_pruning", "rule": "flexible", "statistics": "shifted"},
+        SHIFTED: {"criterion": "diff_pruning", "rule": "flexible", "statistics": "shifted"},
     }
     models = {"unpruned": run.teacher}
     models |= {name: Recipe.parse([{"prune": {"ratio": ratio, **way}}]).run(run) for name, way in ways.items()}
+    models["diff_pruning, shifted, fewer groups"] = with_fewer_groups(models[SHIFTED], run.teacher)
     return models
+
+
+def with_fewer_groups(model: DiffusionModel, teacher: DiffusionModel) -> DiffusionModel:
+    """The other way to shift channels: fewer norm groups, each as large as in the teacher where that divides."""
+
+    def regrouped(name: str, layer: Layer) -> Layer:
+        size = sizes_of(teacher.spec.layers[name])[0] if layer.kind == "norm" else 0
+        return layer.but(norm_groups=layer.outputs // size) if size and layer.outputs % size == 0 else layer
+
+    spec = model.spec.map_layers(regrouped)
+    return replace(model, spec=spec, net=assembled(spec, model.net.state_dict()))
 
 
 if __name__ == "__main__":
