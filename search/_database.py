@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import Engine, make_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from search._database_file import BUSY_SECONDS, FILE, faults_told, prepared, reason_of, unusable
+from search._database_file import BUSY_SECONDS, FILE, faults_told, made_alone, prepared, reason_of, unusable
 from search._held_storage import HeldStorage, PatientStorage
 from search.file_system import check_local
 from search.record import Record
@@ -36,6 +37,8 @@ from trainers.errors import UserError
 from trainers.foreign import place_of
 
 _ADVICE = "Is the server running, do the user and the database exist, and is the password in PGPASSWORD or ~/.pgpass?"
+_MAKING_TABLES = 0x736C696D
+"""The lock of the server that this program holds meanwhile; any number that others do not use."""
 _CONNECTION = {
     "application_name": "slimfront",
     "connect_timeout": 10,
@@ -209,11 +212,12 @@ def _storage(folder: Path, storage: str | None, *, is_named: bool) -> RDBStorage
 
 
 def _in_file(folder: Path) -> RDBStorage:
-    path = prepared(folder)
-    with faults_told(path):
-        return RDBStorage(
-            _as_template(f"sqlite:///{path.resolve()}"), engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
-        )
+    with made_alone(folder):
+        path = prepared(folder)
+        with faults_told(path):
+            return RDBStorage(
+                _as_template(f"sqlite:///{path.resolve()}"), engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
+            )
 
 
 def _server(url: str, *, is_named: bool) -> PatientStorage:
@@ -234,10 +238,11 @@ def _server(url: str, *, is_named: bool) -> PatientStorage:
     if is_strange:
         options |= _NO_PASSWORD
     try:
-        return PatientStorage(
-            _as_template(place.render_as_string(hide_password=False)),
-            engine_kwargs={"pool_pre_ping": True, "connect_args": options},
-        )
+        with _made_alone(place, options):
+            return PatientStorage(
+                _as_template(place.render_as_string(hide_password=False)),
+                engine_kwargs={"pool_pre_ping": True, "connect_args": options},
+            )
     except ImportError:
         raise UserError(
             f"{without_password(url)} needs the driver psycopg, which is not installed. "
@@ -249,6 +254,18 @@ def _server(url: str, *, is_named: bool) -> PatientStorage:
             f"the database {without_password(url)} cannot be used: {reason}. "
             f"{_ADVICE if 'password' not in reason or not is_strange else _consent(url)}"
         ) from None
+
+
+@contextmanager
+def _made_alone(place: URL, options: Mapping[str, Any]) -> Iterator[None]:
+    """Within it, no other process makes the tables in a database: two that do at once end with an error."""
+    making = create_engine(place, poolclass=NullPool, connect_args=dict(options))
+    with making.connect() as connection:
+        # One that was suspended meanwhile would let all others wait for ever.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
+        # Until the end of its transaction, which is that of the connection.
+        connection.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
+        yield
 
 
 def _consent(url: str) -> str:

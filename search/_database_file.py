@@ -40,14 +40,35 @@ _PASSING = {
 """What SQLite says of the disk, of other programs or of rights, and not of what the file holds."""
 
 
+@contextmanager
+def made_alone(folder: Path) -> Iterator[None]:
+    """Within it, no other process makes the database in ``folder``, which is made: half of one would look damaged.
+
+    Raises:
+        UserError: when no database can be kept there.
+    """
+    check_local(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.name != "posix":
+        # Windows opens no folder.
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def prepared(folder: Path) -> Path:
-    """The database file of the study in ``folder``, ready to be opened; both are made where they are not there.
+    """The database file of the study in ``folder``, ready to be opened; it is made where it is not there.
 
     Raises:
         UserError: when it cannot be a database that this program wrote.
     """
-    check_local(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
     for ending in _BESIDE:
         _check_regular(folder, f"{FILE}{ending}")

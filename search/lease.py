@@ -21,7 +21,7 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Column, Connection, Engine, Float, Integer, MetaData, String, Table
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from search._database_file import unusable
 from trainers.errors import UserError
@@ -149,7 +149,12 @@ class Lease:
         Raises:
             StudyHeldError: when another driver holds it.
         """
-        _LEASES.create(self._engine, checkfirst=True)
+        try:
+            _LEASES.create(self._engine, checkfirst=True)
+        except DBAPIError:
+            # Another driver may have made it just now.
+            if not sqlalchemy.inspect(self._engine).has_table(_LEASES.name):
+                raise
         is_file_local = self._engine.dialect.name == "sqlite"
         while True:
             holder = self._holder()

@@ -120,6 +120,16 @@ def test_a_second_driver_is_told_who_holds_the_study(folder: Path, engine: Engin
         pass
 
 
+def test_a_driver_that_starts_at_the_same_moment_does_not_end_this_one(
+    folder: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look whether there is a table of leases and its making, another has made it."""
+    make = lease_file._LEASES.create
+    monkeypatch.setattr(lease_file._LEASES, "create", lambda *args, **options: (make(engine), make(engine)))
+    with held(folder, engine):
+        pass
+
+
 def test_studies_in_one_database_are_held_apart(folder: Path, engine: Engine) -> None:
     with held(folder, engine), held(folder.parent / "other", engine):
         pass

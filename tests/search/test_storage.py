@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError, PendingRollbackError
 
 from search import _held_storage, storage_url
-from search._database import Database, check_storage
+from search._database import Database, check_storage, engine_of
 from search.file_system import check_local, is_shared, mounted
 from search.known import Foresight
 from search.preparation import planned_teacher
@@ -140,6 +141,24 @@ def test_what_machines_can_share_is_not_taken_for_local(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "apfs", "fuse.ntfs", "fuseblk"])
 def test_what_one_machine_has_is_local(kind: str) -> None:
     check_local(Path("/data/studies"), mounts=f"x /data {kind} rw 0 0\n")
+
+
+def opened_at_once(open_one: Callable[[int], Any]) -> list[Any]:
+    """Engines that three drivers open at the same moment; what one of them raises is raised."""
+    together = threading.Barrier(3)
+
+    def opened(index: int) -> Any:
+        together.wait()
+        return open_one(index)
+
+    with ThreadPoolExecutor(3) as pool:
+        return list(pool.map(opened, range(3)))
+
+
+def test_drivers_that_start_a_study_at_once_find_one_database(tmp_path: Path) -> None:
+    """Each would make the tables; the others took them for damage."""
+    engines = opened_at_once(lambda index: engine_of(tmp_path / "told"))
+    assert {tuple(sorted(sqlalchemy.inspect(each).get_table_names())) for each in engines}.pop()[0] == "alembic_version"
 
 
 def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path: Path) -> None:
@@ -306,6 +325,13 @@ def test_a_study_comes_to_the_same_on_a_server_and_in_a_file(open_study, url: st
     # Who only reads views needs no database.
     points, same = (StudyViews.open(tmp_path / name).front.points for name in ("told", "file"))
     assert points == same != []
+
+
+@needs_server
+def test_studies_that_are_the_first_on_a_server_at_once_find_one_database(url: str, tmp_path: Path) -> None:
+    """As the jobs of an array do."""
+    engines = opened_at_once(lambda index: engine_of(tmp_path / f"study_{index}", url, is_named=True))
+    assert all(sqlalchemy.inspect(each).has_table("trials") for each in engines)
 
 
 @needs_server
