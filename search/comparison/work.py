@@ -48,8 +48,9 @@ def kept(folder: Path, comparison: Comparison) -> list[Result]:
     # A line that was cut short is measured again.
     try:
         lines = [json.loads(line) for line in content.decode().splitlines() if line.endswith("}")]
+        read = reader(Result)
         return [
-            _result(line, comparison)
+            _result(line, comparison, read)
             for line in lines
             if line["seed"] < comparison.seeds and line.get("key") == comparison.key_of(line["recipe"])
         ]
@@ -60,9 +61,9 @@ def kept(folder: Path, comparison: Comparison) -> list[Result]:
         ) from None
 
 
-def _result(line: dict[str, Any], comparison: Comparison) -> Result:
+def _result(line: dict[str, Any], comparison: Comparison, read: Callable[[object], Result]) -> Result:
     """A result as it was kept; one whose picture cannot be shown has none."""
-    found: Result = reader(Result)({**line, "strip": base64.b64decode(line.get("strip", ""))})
+    found = read({**line, "strip": base64.b64decode(line.get("strip", ""))})
     names = {OBJECTIVES.name_of(objective) for objective in comparison.objectives}
     if found.values.keys() != names:
         raise ValueError(f"it has figures of {', '.join(found.values) or 'nothing'}, not of {', '.join(sorted(names))}")
