@@ -20,8 +20,11 @@ from trainers.data._stored import EncodedImage
 from trainers.errors import UserError
 
 _GREY_MODES = ("1", "L", "LA", "La")
-#: What Pillow raises for damaged files, depending on the format and the kind of damage.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+#: What Pillow raises for damaged files: what it goes by may be a fraction in the place of a number, or not be there.
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, Image.DecompressionBombError),
+)
 # Of all formats that Pillow tells by a file's first bytes, whatever its name: one of the others starts a program.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000")
 #: Below this, decoding is mostly Python, and threads stand in each other's way.

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -412,6 +413,17 @@ def test_images_of_16_bits_are_refused_rather_than_cut_off(tmp_path: Path) -> No
 def test_broken_image_file_is_named(class_folders: Path) -> None:
     broken = class_folders / "ant" / "01.png"
     broken.write_bytes(broken.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"ant/01\.png is not a readable image"):
+        Folder(path=str(class_folders)).load()
+
+
+def test_an_image_whose_pixels_begin_at_a_fraction_is_named(class_folders: Path) -> None:
+    file = class_folders / "ant" / "01.png"
+    content = io.BytesIO()
+    Image.new("L", (4, 4)).save(content, "TIFF")
+    begin = struct.pack("<HHI", 273, 4, 1)
+    assert begin in content.getvalue()
+    file.write_bytes(content.getvalue().replace(begin, struct.pack("<HHI", 273, 5, 1)))
     with pytest.raises(UserError, match=r"ant/01\.png is not a readable image"):
         Folder(path=str(class_folders)).load()
 
