@@ -88,18 +88,18 @@ def how_it_was_lost(folder: Path, loss: BaseException | None, *, is_late: bool =
     left = take_end(folder)
     if left is not None:
         return {"failed": left.reason, "kind": left.kind}
-    said = str(loss).strip().splitlines() if loss is not None else []
-    reason = f"its worker was lost: {said[0][:300]}" if said else "its worker was lost"
+    lines = str(loss).strip().splitlines() if loss is not None else []
+    said = f": {lines[0][:300]}" if lines else ""
     if isinstance(loss, RayTaskError):
-        return {"failed": reason, "kind": kind_of(loss.cause)}
+        return {"failed": f"its worker was lost{said}", "kind": kind_of(loss.cause)}
     if isinstance(loss, OutOfMemoryError):
         return {"failed": "Ray ended its worker, since the machine ran out of memory", "kind": "out_of_memory"}
     if is_late:
         end = too_long()
         return {"failed": end.reason, "kind": end.kind}
     if isinstance(loss, NodeDiedError) or (isinstance(loss, RayActorError) and _is_node_gone(loss)):
-        return {"failed": reason.replace("worker", "node", 1), "kind": "lost_node"}
-    return {"failed": reason, "kind": "lost_worker"}
+        return {"failed": f"its node was lost{said}", "kind": "lost_node"}
+    return {"failed": f"its worker was lost{said}", "kind": "lost_worker"}
 
 
 def _is_node_gone(loss: RayActorError) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from PIL import Image
     from torch import Tensor
 
     from trainers.models.diffusion_model import DiffusionModel
@@ -53,28 +54,26 @@ def is_strip(content: bytes) -> bool:
 
 def is_drawable(content: bytes) -> bool:
     """Whether these bytes are a whole WEBP file of a size that strips have."""
+    return _pixels(content) is not None
+
+
+def _pixels(content: bytes) -> Image.Image | None:
+    """The strip in colours; None where it is none, is damaged or is larger than strips are."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content), formats=["WEBP"]) as opened:
-            if opened.width * opened.height > _LARGEST_PIXELS:
-                return False
-            opened.load()
+            return opened.convert("RGB") if opened.width * opened.height <= _LARGEST_PIXELS else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-    return True
+        return None
 
 
 def smaller(content: bytes, *, most: int) -> bytes:
     """The strip in fewer pixels, so that it takes at most so many bytes; empty where it cannot be."""
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(content), formats=["WEBP"]) as opened:
-            if opened.width * opened.height > _LARGEST_PIXELS:
-                return b""
-            picture = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    picture = _pixels(content)
+    if picture is None:
         return b""
     # A first guess: bytes go with pixels.
     likely = [each for each in _SMALLER if each[0] ** 2 * len(content) <= 2 * most] or _SMALLER[-1:]
