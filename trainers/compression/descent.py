@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from trainers.compression.channels import coupled_groups, removal_indices
+from trainers.compression.channels import Side, coupled_groups, removal_indices
 from trainers.stage import STAGES
 
 if TYPE_CHECKING:
@@ -26,15 +26,24 @@ def inherited(tensors: Mapping[str, Tensor], model: DiffusionModel, ancestor: Di
     Raises:
         NotDescendedError: when the parameters of ``model`` are not shaped like the result, or are new.
     """
-    if model.spec.network != ancestor.spec.network:
-        raise NotDescendedError("is another network")
-    if stage := _begun_anew(model, ancestor):
-        raise NotDescendedError(f"has new weights since {stage}")
-    smaller = _restricted(tensors, _survivors(model, ancestor), ancestor.spec)
+    smaller = _restricted(tensors, surviving(model, ancestor), ancestor.spec)
     shapes = {name: tensor.shape for name, tensor in smaller.items()}
     if shapes != {name: parameter.shape for name, parameter in model.net.named_parameters()}:
         raise NotDescendedError("has other widths than its list of surviving channels says")
     return smaller
+
+
+def surviving(model: DiffusionModel, ancestor: DiffusionModel) -> dict[tuple[str, Side], Tensor]:
+    """(Layer, side) -> the channels of ``ancestor`` that ``model`` still has there; what lost none is left out.
+
+    Raises:
+        NotDescendedError: when ``model`` is another network, or has new weights.
+    """
+    if model.spec.network != ancestor.spec.network:
+        raise NotDescendedError("is another network")
+    if stage := _begun_anew(model, ancestor):
+        raise NotDescendedError(f"has new weights since {stage}")
+    return removal_indices(coupled_groups(ancestor.spec), _survivors(model, ancestor), ancestor.spec)
 
 
 def query_scales(ancestor: ArchSpec, spec: ArchSpec) -> dict[str, float]:
@@ -72,10 +81,12 @@ def _begun_anew(model: DiffusionModel, ancestor: DiffusionModel) -> str:
     return ""
 
 
-def _restricted(tensors: Mapping[str, Tensor], survivors: Mapping[str, Tensor], spec: ArchSpec) -> dict[str, Tensor]:
-    """Tensors shaped like the parameters of ``spec``, with only the surviving channels of each group."""
+def _restricted(
+    tensors: Mapping[str, Tensor], surviving: Mapping[tuple[str, Side], Tensor], spec: ArchSpec
+) -> dict[str, Tensor]:
+    """Tensors shaped like the parameters of ``spec``, with only the channels that survive."""
     smaller = dict(tensors)
-    for (name, side), stays in removal_indices(coupled_groups(spec), survivors, spec).items():
+    for (name, side), stays in surviving.items():
         layer, weight = spec.layers[name], smaller[f"{name}.weight"]
         stays = stays.to(weight.device)
         axis = layer.output_axis if side == "out" else 1 - layer.output_axis

@@ -128,6 +128,7 @@ QUANTIZATIONS = st.fixed_dictionaries(
     },
 ).map(lambda options: {"quantize": options})
 HALVES = st.just({"quantize": {"bits": 16}})
+RECONSTRUCTIONS = st.just({"reconstruct": {"images": 4}})
 
 
 @st.composite
@@ -139,7 +140,8 @@ def recipes(draw: st.DrawFn) -> tuple[str, list[Any]]:
         first, second = draw(prunings(kind, ["flexible"])), draw(prunings(kind, ["paper"]))
         first["prune"]["ratio"] = draw(st.sampled_from([0.25, 0.5]))
         return kind, [first, second]
-    stages = [HALVES, prunings(kind), MASKS, prunings(kind), GROUPS, MASKS, QUANTIZATIONS, QUANTIZATIONS]
+    stages = [HALVES, prunings(kind), MASKS, prunings(kind), GROUPS, MASKS]
+    stages += [RECONSTRUCTIONS, QUANTIZATIONS, QUANTIZATIONS]
     chosen = [draw(stage) for stage in stages if draw(st.booleans())]
     return kind, draw(st.permutations(chosen)) if draw(st.integers(0, 4)) == 0 else chosen
 
