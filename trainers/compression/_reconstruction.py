@@ -58,9 +58,10 @@ def reconstructed(stage: Reconstruct, model: DiffusionModel, run: Run) -> Diffus
 
     def keep(name: str, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
         channels = left.get((name, "out"))
-        of_layer = model.spec.layers[name]
-        held = output if channels is None else output.index_select(1 if _is_channels_first(of_layer) else -1, channels)
-        targets[name] = seen.rows(name, held) * scales.get(name, 1.0)
+        if channels is not None:
+            axis = 1 if _is_channels_first(model.spec.layers[name]) else -1
+            output = output.index_select(axis, channels.to(output.device))
+        targets[name] = seen.rows(name, output) * scales.get(name, 1.0)
 
     def refit(name: str, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
         target_BPO, output_BPO = targets.pop(name), seen.rows(name, output)
@@ -88,7 +89,7 @@ def reconstructed(stage: Reconstruct, model: DiffusionModel, run: Run) -> Diffus
     # What is close to zero may be rounded to it.
     spec = with_counted_zeros(model.spec, state)
     note = {
-        "what": "reconstruct",
+        "what": "reconstruct layers",
         "asked": len(names),
         "achieved": len(names),
         "note": f"difference from the teacher's output {_difference(before, wanted):.0%} -> "
@@ -291,7 +292,7 @@ def _is_channels_first(layer: Layer) -> bool:
 
 
 def _difference(output_BCHW: Tensor, wanted_BCHW: Tensor) -> float:
-    return float((output_BCHW - wanted_BCHW).square().sum().sqrt() / wanted_BCHW.square().sum().sqrt())
+    return float((output_BCHW - wanted_BCHW).norm() / wanted_BCHW.norm().clamp_min(1e-12))
 
 
 _Watcher = Callable[[str, nn.Module, tuple[Any, ...], Tensor], Tensor | None]

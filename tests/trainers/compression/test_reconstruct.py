@@ -205,7 +205,7 @@ def test_only_a_part_of_a_large_layers_rows_is_looked_at(run: Run, monkeypatch: 
 def test_the_note_tells_what_it_was_worth(run: Run) -> None:
     note = ran(run, HALF, "reconstruct").notes[-1]
     before, after = (int(each.rstrip("%")) for each in note["note"].split("output ")[1].split(" -> "))
-    assert note["what"] == "reconstruct" and 0 < after < before
+    assert note["what"] == "reconstruct layers" and 0 < after < before
 
 
 @pytest.mark.parametrize(
