@@ -236,3 +236,10 @@ def test_a_model_that_has_diverged_is_told(run: Run) -> None:
     broken = replace(run.teacher, net=assembled(run.teacher.spec, state))
     with pytest.raises(FloatingPointError, match="conv_in"):
         Reconstruct().apply(broken, run)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_comes_as_close(run: Run) -> None:
+    there = replace(run, device=torch.device("cuda"), teacher=run.teacher.to("cuda"))
+    found = ran(there, HALF, "reconstruct").to("cpu")
+    assert error(found, run) == pytest.approx(error(ran(run, HALF, "reconstruct"), run), rel=0.05)
