@@ -4,8 +4,8 @@ Run ``python tests/benchmarks/reconstruction.py``: trains the digits teacher tha
 unless the cache has it, then takes channels, groups or weights away, refits what is left, and beside it tunes the same
 model on more and more images until its FID is as low.
 
-Found (seed 0): tuning to the same FID takes 5 to 15 times as long, 4,000 to 16,000 images. Refitted and then tuned is
-better still than tuned alone (studies/reconstruct_small).
+Found (seed 0): tuning to the same FID takes 5 to 10 times as long, 4,000 to 16,000 images. What is tuned for
+a short while after a refit ends lower than what is tuned alone (studies/reconstruct_small).
 """
 
 from __future__ import annotations

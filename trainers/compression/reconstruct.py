@@ -36,7 +36,8 @@ class Reconstruct(Stage):
     Args:
         images: Noisy images, each at another timestep, the timesteps evenly spread over all of them. All go through the
             network at once.
-        ridge: How strongly weights are held to what they were; more for fewer images.
+        ridge: How strongly weights are held to what they were. What is tuned afterwards ends lower with 0.1 than with
+            0.01, which comes closer at once.
     """
 
     images: Annotated[int, Field(ge=1, le=2**16)] = 128
