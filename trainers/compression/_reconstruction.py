@@ -154,10 +154,8 @@ def _refit_product(
         part = slice(group * outputs, (group + 1) * outputs)
         square, product = _normal_equations(module, given, error_BPO[..., part], positions_BP, layer, group)
         weights = weight_OK.shape[1]
-        held = square.diagonal()[:weights].mean() * ridge
-        if not held:
-            continue  # All that it is given is zero.
-        square.diagonal()[:weights] += held
+        # Where all that it is given is zero, only the bias can change.
+        square.diagonal()[:weights] += float(square.diagonal()[:weights].mean()) * ridge or 1.0
         if not layer.bias:
             square, product = square[:weights, :weights], product[:weights]
         is_free = None

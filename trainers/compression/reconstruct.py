@@ -41,7 +41,7 @@ class Reconstruct(Stage):
     """
 
     images: Annotated[int, Field(ge=1, le=2**16)] = 128
-    ridge: Annotated[float, Field(gt=0, le=1e6)] = 0.1
+    ridge: Annotated[float, Field(ge=1e-6, le=1e6)] = 0.1
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
         quantised = [name for name, layer in spec.layers.items() if layer.bits not in (32, 16)]

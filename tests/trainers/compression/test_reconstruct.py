@@ -14,7 +14,7 @@ from tests.trainers.compression.test_properties import TINY, teacher_of
 from trainers.cache import Cache
 from trainers.compression import _reconstruction
 from trainers.compression._pruning import without
-from trainers.compression._reconstruction import _as_stored, _by_output, _rows_given, _solved
+from trainers.compression._reconstruction import _as_stored, _by_output, _refit_product, _rows_given, _solved
 from trainers.compression.channels import coupled_groups
 from trainers.compression.reconstruct import Reconstruct
 from trainers.data.dataset import Images
@@ -135,7 +135,7 @@ def test_channels_that_others_repeat_are_not_missed(run: Run) -> None:
     )
     survivors = {name: tuple(channels.tolist()) for name, channels in kept.items()}
     pruned = replace(run.teacher, spec=spec, net=assembled(spec, left), survivors=survivors)
-    rebuilt = Reconstruct(ridge=1e-9).apply(pruned, run)
+    rebuilt = Reconstruct(ridge=1e-6).apply(pruned, run)
     assert error(pruned, run) > 0.3
     assert error(rebuilt, run) < 1e-3
 
@@ -200,6 +200,17 @@ def test_only_a_part_of_a_large_layers_rows_is_looked_at(run: Run, monkeypatch: 
     part = ran(run, HALF, {"reconstruct": {"images": 256}})
     assert part.fingerprint() != whole.fingerprint()
     assert error(part, run) < 1.2 * error(whole, run)
+
+
+def test_a_layer_that_is_given_nothing_gets_its_bias_right() -> None:
+    module, layer = nn.Linear(4, 6), Layer(kind="linear", inputs=4, outputs=6)
+    weight = module.weight.detach().clone()
+    error_BPO = torch.full((8, 1, 6), 0.5) + torch.arange(8)[:, None, None]
+    with torch.no_grad():
+        wanted = module.bias + error_BPO.mean(dim=(0, 1))
+        _refit_product(module, torch.zeros(8, 4), error_BPO, torch.zeros(8, 1, dtype=torch.long), layer, 0.1)
+    assert torch.equal(module.weight, weight)
+    torch.testing.assert_close(module.bias.detach(), wanted)
 
 
 def test_the_note_tells_what_it_was_worth(run: Run) -> None:
