@@ -141,7 +141,7 @@ def _parameters(model: DiffusionModel) -> dict[str, torch.Tensor]:
 
 
 def _check_comparable(name: str, spec: ArchSpec) -> None:
-    reshaped = [layer for layer, held in spec.layers.items() if held.groups > 1 or held.bits not in (32, 16)]
+    reshaped = [layer for layer, held in spec.layers.items() if held.groups > 1 or held.is_quantised]
     if reshaped:
         raise UserError(
             f"{name}: {reshaped[0]} is grouped or quantised, so its weights cannot be compared one by one. "

@@ -58,7 +58,8 @@ def main() -> None:
     cache = Cache(options.cache) if options.cache else Cache.default()
     found: dict[str, list[float]] = {}
     for seed in range(options.seeds):
-        run = run_with_teacher(seed, options, cache)
+        network = Unet(channels=tuple(options.channels), norm_groups=options.norm_groups)
+        run = run_with(Teacher(network=network, images=options.images, sampling_steps=STEPS, seed=seed), cache)
         fid = Fid(samples=options.samples, extractor="labels", seed=seed)
         fid.prepare(run.images, cache)
         for name, model in candidates(run, options.ratio).items():
@@ -81,20 +82,15 @@ def main() -> None:
         print(f"{worse} / {better}: {', '.join(f'{ratio:.2f}' for ratio in ratios)} x (asked {ASKED}: {verdict})")
 
 
-def run_with_teacher(seed: int, options: argparse.Namespace, cache: Cache) -> Run:
-    """A run whose teacher was trained from this seed, or taken from the cache."""
-    images = Digits().load()
-    teacher = Teacher(
-        network=Unet(channels=tuple(options.channels), norm_groups=options.norm_groups),
-        images=options.images,
-        sampling_steps=STEPS,
-        seed=seed,
-    ).obtain(images, cache=cache, device=torch.device("cpu"), on_progress=lambda progress: None)
+def run_with(teacher: Teacher, cache: Cache) -> Run:
+    """A run on digits that trains nothing, whose teacher is trained, or taken from the cache; of the teacher's seed."""
+    images, device = Digits().load(), torch.device("cpu")
+    model = teacher.obtain(images, cache=cache, device=device, on_progress=lambda progress: None)
     return Run(
-        seed=seed,
-        device=torch.device("cpu"),
+        seed=teacher.seed,
+        device=device,
         images=images,
-        teacher=teacher,
+        teacher=model,
         cache=cache,
         budget_images=0,
         until_images=0,

@@ -4,8 +4,8 @@ Run ``python tests/benchmarks/reconstruction.py``: trains the digits teacher tha
 unless the cache has it, then takes channels, groups or weights away, refits what is left, and beside it tunes the same
 model on more and more images until its FID is as low.
 
-Found (seed 0): tuning to the same FID takes 5 to 10 times as long, 4,000 to 16,000 images. What is tuned for
-a short while after a refit ends lower than what is tuned alone (studies/reconstruct_small).
+Found (seed 0): tuning to the same FID takes 5 to 10 times as long, 4,000 to 16,000 images. What is tuned for a
+short while after a refit ends lower than what is tuned alone (studies/reconstruct_small).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from compression_quality import run_with
 
 from objectives.fid import Fid
 from trainers.cache import Cache
-from trainers.data.digits import Digits
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.networks.unet import Unet
 from trainers.quiet import silence_libraries
@@ -51,12 +51,12 @@ def main() -> None:
     print("| taken away | seed | FID at once | refitted | seconds | as low by | images | seconds | times as long |")
     print("| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |")
     for seed in range(options.seeds):
-        run = _run(seed)
+        run = run_with(_teacher(seed), Cache.default())
         fid = Fid(samples=1000, extractor="labels", seed=seed)
         fid.prepare(run.images, run.cache)
         for name, stage in TAKEN.items():
             # Once before it is timed: gradients of the teacher come from the cache from then on.
-            at_once, seconds_at_once = _timed(run, [stage])
+            _timed(run, [stage])
             at_once, seconds_at_once = _timed(run, [stage])
             refitted, seconds = _timed(run, [stage, "reconstruct"])
             found = [fid.measure(model, run).value for model in (at_once, refitted)]
@@ -80,24 +80,9 @@ def _timed(run: Run, stages: list[Any]) -> tuple[DiffusionModel, float]:
     return model, time.perf_counter() - begun
 
 
-def _run(seed: int) -> Run:
-    images, cache = Digits().load(), Cache.default()
-    teacher = Teacher(
-        network=Unet(channels=(16, 32), norm_groups=4),
-        images=200_000,
-        learning_rate=4e-3,
-        sampling_steps=16,
-        seed=seed,
-    ).obtain(images, cache=cache, device=torch.device("cpu"), on_progress=lambda progress: None)
-    return Run(
-        seed=seed,
-        device=torch.device("cpu"),
-        images=images,
-        teacher=teacher,
-        cache=cache,
-        budget_images=0,
-        until_images=0,
-    )
+def _teacher(seed: int) -> Teacher:
+    network = Unet(channels=(16, 32), norm_groups=4)
+    return Teacher(network=network, images=200_000, learning_rate=4e-3, sampling_steps=16, seed=seed)
 
 
 if __name__ == "__main__":

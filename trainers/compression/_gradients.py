@@ -119,12 +119,11 @@ class _Batch:
 def _batch(model: DiffusionModel, run: Run, criterion: GradientCriterion) -> _Batch:
     # The seed is fixed: the gradients belong to the model, whichever trial asks first.
     generator = torch.Generator().manual_seed(0)
-    picked_B = torch.randint(len(run.images.train_NCHW), (criterion.images,), generator=generator)
-    image_BCHW = run.images.inputs(picked_B)
+    image_BCHW, label_B = run.images.drawn(criterion.images, generator)
     return _Batch(
         image_BCHW=image_BCHW.to(run.device),
         noise_BCHW=torch.randn(image_BCHW.shape, generator=generator).to(run.device),
-        label_B=run.images.train_label_N[picked_B].to(run.device) if model.spec.network.classes else None,
+        label_B=label_B.to(run.device) if model.spec.network.classes else None,
     )
 
 

@@ -28,7 +28,7 @@ def planned(spec: ArchSpec, *, groups: int | Literal["max"], init: str) -> ArchS
     """
     if groups == 1:
         return spec
-    if any(layer.bits not in (32, 16) for layer in spec.layers.values()):
+    if any(layer.is_quantised for layer in spec.layers.values()):
         raise UserError("weights are quantised already. Put group before quantize.")
     split = {
         # Fresh weights have no zeros to keep.

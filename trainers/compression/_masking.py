@@ -28,7 +28,7 @@ def planned(stage: Mask, spec: ArchSpec) -> ArchSpec:
     names = _layers_in_scope(stage, spec)
     if not stage.ratio:
         return spec
-    quantised = [name for name in names if spec.layers[name].bits not in (32, 16)]
+    quantised = [name for name in names if spec.layers[name].is_quantised]
     if quantised:
         raise UserError(f"{quantised[0]} is quantised already. Put mask before quantize.")
     return spec.with_layers(

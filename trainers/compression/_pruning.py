@@ -227,7 +227,7 @@ def _norm_rules(stage: Prune) -> dict[str, bool]:
 
 
 def _check_prunable(spec: ArchSpec) -> None:
-    reshaped = [name for name, layer in spec.layers.items() if layer.groups > 1 or layer.bits not in (32, 16)]
+    reshaped = [name for name, layer in spec.layers.items() if layer.groups > 1 or layer.is_quantised]
     if reshaped:
         raise UserError(f"{reshaped[0]} is grouped or quantised already. Put prune before group and quantize.")
 

@@ -55,7 +55,7 @@ def quantized(stage: Quantize, model: DiffusionModel) -> DiffusionModel:
         return model.after(stage)
     state = dict(model.net.state_dict())
     for name, layer in spec.layers.items():
-        if layer.bits < 16 and layer.bits != model.spec.layers[name].bits:
+        if layer.is_quantised and layer.bits != model.spec.layers[name].bits:
             weight = state.pop(f"{name}.weight").detach()
             state |= {f"{name}.weight.{part}": tensor for part, tensor in _encoded(name, weight, layer).items()}
     return model.after(stage, net=assembled(spec, float16.rounded(spec, state)), spec=spec)

@@ -6,7 +6,7 @@ Legend: B images, P positions that are looked at in each, R = B * P rows, K weig
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ class _Seen:
     positions_BP: dict[str, Tensor] = field(default_factory=dict)
 
     def rows(self, name: str, output: Tensor) -> Tensor:
-        """Shape (B, P, O)."""
+        """Shape (B, P, O); of a norm, which is cheap to refit, all positions."""
         layer = self.spec.layers[name]
         if _is_channels_first(layer):
             output_BPO = output.flatten(2).movedim(1, 2)
@@ -145,10 +145,10 @@ def _refit_product(
 ) -> None:
     """Add to weights and bias what makes up for most of the error."""
     parameter, bias_O = module.weight, module.bias
-    assert isinstance(parameter, Tensor)
+    assert isinstance(parameter, Tensor) and isinstance(bias_O, Tensor | None)
     weight_OK = _by_output(parameter, layer)
-    is_free_OK = weight_OK != 0 if layer.zeros else None
-    is_bias_free_O = bias_O != 0 if layer.zeros and isinstance(bias_O, Tensor) else None
+    both_KO = weight_OK.T if bias_O is None else torch.cat((weight_OK.T, bias_O[None]))
+    is_free_KO = both_KO != 0 if layer.zeros else None
     outputs, changed = layer.outputs // layer.groups, torch.zeros_like(weight_OK)
     for group in range(layer.groups):
         part = slice(group * outputs, (group + 1) * outputs)
@@ -156,16 +156,11 @@ def _refit_product(
         weights = weight_OK.shape[1]
         # Where all that it is given is zero, only the bias can change.
         square.diagonal()[:weights] += float(square.diagonal()[:weights].mean()) * ridge or 1.0
-        if not layer.bias:
+        if bias_O is None:
             square, product = square[:weights, :weights], product[:weights]
-        is_free = None
-        if is_free_OK is not None:
-            rows = [is_free_OK[part].T]
-            rows += [is_bias_free_O[None, part]] if is_bias_free_O is not None else []
-            is_free = torch.cat(rows)
-        found = _solved(square, product, is_free)
+        found = _solved(square, product, None if is_free_KO is None else is_free_KO[:, part])
         changed[part] = found[:weights].T.to(changed)
-        if isinstance(bias_O, Tensor):
+        if bias_O is not None:
             bias_O[part] += found[weights].to(bias_O)
     parameter.copy_(_as_stored(weight_OK + changed, parameter, layer))
 
@@ -209,17 +204,11 @@ def _unfolded_transposed(module: nn.ConvTranspose2d, given_BCHW: Tensor) -> Tens
     height, width = given_BCHW.shape[2:]
     spread = given_BCHW.new_zeros(*given_BCHW.shape[:2], (height - 1) * rows + 1, (width - 1) * columns + 1)
     spread[:, :, ::rows, ::columns] = given_BCHW
-    (top, left), (below, right) = (
-        [dilation * (size - 1) - padding for dilation, size, padding in _axes(module)],
-        module.output_padding,
-    )
+    axes = zip(module.dilation, module.kernel_size, module.padding, strict=True)
+    top, left = (dilation * (size - 1) - padding for dilation, size, padding in axes)
+    below, right = module.output_padding
     spread = functional.pad(spread, (left, left + right, top, top + below))
     return functional.unfold(spread, module.kernel_size, module.dilation)
-
-
-def _axes(module: nn.ConvTranspose2d) -> Iterator[tuple[int, int, int]]:
-    assert isinstance(module.padding, tuple)
-    return zip(module.dilation, module.kernel_size, module.padding, strict=True)
 
 
 def _by_output(weight: Tensor, layer: Layer) -> Tensor:
@@ -247,7 +236,7 @@ def _solved(square: Tensor, product: Tensor, is_free: Tensor | None) -> Tensor:
     """
     if is_free is None:
         return torch.cholesky_solve(product, torch.linalg.cholesky(square))
-    free = is_free.to(square)
+    free = is_free.to(square).contiguous()
     # Preconditioned by the diagonal, which ridge keeps above zero.
     inverse = free / square.diagonal()[:, None]
     solution = torch.zeros_like(product)
@@ -271,18 +260,14 @@ def _solved(square: Tensor, product: Tensor, is_free: Tensor | None) -> Tensor:
 def _inputs(spec: ArchSpec, run: Run, count: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """Noisy images, their timesteps, and labels where the network has classes."""
     generator = run.generator("images")
-    picked_B = torch.randint(len(run.images.train_NCHW), (count,), generator=generator)
-    image_BCHW = run.images.inputs(picked_B)
+    image_BCHW, label_B = run.images.drawn(count, generator)
     noise_BCHW = torch.randn(image_BCHW.shape, generator=generator)
     timestep_B = torch.linspace(0, spec.diffusion.steps - 1, count).round().long()
     noisy_BCHW = spec.diffusion.noised(image_BCHW, noise_BCHW, timestep_B)
-    label_B = None
-    if spec.network.classes:
-        label_B = run.images.train_label_N[picked_B].clone()
-        if spec.network.unlabelled is not None:
-            label_B[::_UNLABELLED] = spec.network.unlabelled
-        label_B = label_B.to(run.device)
-    return noisy_BCHW.to(run.device), timestep_B.to(run.device), label_B
+    if spec.network.unlabelled is not None:
+        label_B[::_UNLABELLED] = spec.network.unlabelled
+    labels = label_B.to(run.device) if spec.network.classes else None
+    return noisy_BCHW.to(run.device), timestep_B.to(run.device), labels
 
 
 def _is_channels_first(layer: Layer) -> bool:
@@ -310,8 +295,7 @@ def _watched(net: nn.Module, names: list[str], watch: _Watcher) -> Iterator[None
 
         return hook
 
-    modules: Mapping[str, nn.Module] = dict(net.named_modules())
-    hooks = [modules[name].register_forward_hook(hook_of(name)) for name in names]
+    hooks = [net.get_submodule(name).register_forward_hook(hook_of(name)) for name in names]
     try:
         yield
     finally:

@@ -44,7 +44,7 @@ class Reconstruct(Stage):
     ridge: Annotated[float, Field(ge=1e-6, le=1e6)] = 0.1
 
     def plan(self, spec: ArchSpec) -> ArchSpec:
-        quantised = [name for name, layer in spec.layers.items() if layer.bits not in (32, 16)]
+        quantised = [name for name, layer in spec.layers.items() if layer.is_quantised]
         if quantised:
             raise UserError(f"{quantised[0]} is quantised already. Put reconstruct before quantize.")
         return spec

@@ -12,7 +12,7 @@ from trainers.registry import Registry
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 
 class Decoder(Protocol):
@@ -89,6 +89,13 @@ class Images:
     def inputs(self, index_B: Tensor | slice) -> Tensor:
         """What a diffusion model sees of these training images: pixels in [-1, 1], or latents of variance near 1."""
         return from_uint8(self.train_NCHW[index_B]) if self.latents is None else self.latents.train_NCHW[index_B]
+
+    def drawn(self, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Random training images as a diffusion model sees them, and their labels; one may come twice."""
+        import torch
+
+        picked_B = torch.randint(len(self.train_NCHW), (count,), generator=generator)
+        return self.inputs(picked_B), self.train_label_N[picked_B]
 
     def test_inputs(self, index_B: Tensor | slice) -> Tensor:
         """The same of test images."""

@@ -192,14 +192,13 @@ def _batch(model: DiffusionModel, run: Run, seen: int, options: TrainingStage, t
     """This process's part of a batch that is drawn whole in every one of them."""
     generator = run.generator("batch", seen)
     spec, size = model.spec, options.batch
-    picked_B = torch.randint(len(run.images.train_NCHW), (size,), generator=generator)
-    image_BCHW = run.images.inputs(picked_B)
+    image_BCHW, known_B = run.images.drawn(size, generator)
     noise_BCHW = torch.randn(image_BCHW.shape, generator=generator)
     timestep_B = timesteps(size, generator)
     noisy_BCHW = spec.diffusion.noised(image_BCHW, noise_BCHW, timestep_B)
     label_B = None
     if spec.network.classes:
-        label_B = run.images.train_label_N[picked_B]
+        label_B = known_B
         if options.label_dropout:
             assert spec.network.unlabelled is not None
             is_dropped_B = torch.rand(size, generator=generator) < options.label_dropout

@@ -131,6 +131,11 @@ class Layer:
         return self.kind in ("conv", "conv_transpose", "linear")
 
     @property
+    def is_quantised(self) -> bool:
+        """Whether its weights are stored as codes, not as numbers of 32 or 16 bits."""
+        return self.bits < 16
+
+    @property
     def output_axis(self) -> int:
         """The axis of the weight tensor that holds the output channels."""
         return 1 if self.kind in ("conv_transpose", "embedding") else 0

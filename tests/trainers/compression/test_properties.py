@@ -10,7 +10,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -22,8 +21,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from objectives import costs
-from tests.conftest import build
+from tests.trainers.compression import tiny
 from tests.trainers.compression.silenced import silenced
+from tests.trainers.compression.tiny import TINY, teacher_of
 from trainers.cache import Cache
 from trainers.compression._norm_groups import sizes_of
 from trainers.compression._pruning import without
@@ -34,7 +34,6 @@ from trainers.models.arch_spec import ArchSpec
 from trainers.models.building import assembled
 from trainers.models.diffusion_model import DiffusionModel
 from trainers.models.files import packed, unpacked
-from trainers.models.network import NETWORKS, Network
 from trainers.recipe import Recipe
 from trainers.run import Run
 
@@ -45,19 +44,6 @@ SETTINGS = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-#: Two of each kind; every width has several norm groups, so that these can become uneven.
-TINY: dict[str, Any] = {
-    "unet": {"unet": {"channels": [8, 16], "norm_groups": 4, "attention": [False, True], "head_dim": 8}},
-    "unet, labelled": {"unet": {"channels": [8, 8], "norm_groups": 2, "classes": 10, "attention": [True, False]}},
-    "ncsn": {"ncsn": {"channels": [8, 16], "embedding": 16}},
-    "ncsn, one level": {"ncsn": {"channels": [8], "embedding": 8}},
-    "guided_unet": {"guided_unet": {"channels": [8, 16], "bottleneck": 24, "heads": 2, "time_dim": 16, "classes": 10}},
-    "guided_unet, deep": {"guided_unet": {"channels": [8, 8, 16], "bottleneck": 16, "heads": 4, "time_dim": 8}},
-    "latent_unet": {"latent_unet": {"channels": [8, 16], "norm_groups": 4, "layers": 1, "context": 8, "heads": 2}},
-    "latent_unet, labelled": {
-        "latent_unet": {"channels": [8], "norm_groups": 4, "layers": 1, "context": 4, "classes": 10}
-    },
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,15 +56,7 @@ SHARED: dict[str, Any] = {}
 
 
 def run_of(kind: str) -> Run:
-    device = torch.device("cpu")
-    return Run(seed=0, device=device, teacher=teacher_of(kind), budget_images=0, until_images=0, **SHARED)
-
-
-@lru_cache
-def teacher_of(kind: str) -> DiffusionModel:
-    network: Network = NETWORKS.parse(TINY[kind]).for_data(image_size=8, image_channels=1)
-    assert network.mistakes() == []
-    return build(network)
+    return tiny.run_of(kind, **SHARED)
 
 
 def ratios(kind: str) -> st.SearchStrategy[Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import build
-from tests.trainers.compression.test_properties import TINY, teacher_of
+from tests.trainers.compression.tiny import TINY, run_of
 from trainers.cache import Cache
 from trainers.compression import _reconstruction
 from trainers.compression._pruning import without
@@ -154,15 +154,7 @@ RECIPES: dict[str, list[Any]] = {
 def test_every_network_comes_closer_to_the_teacher_at_the_same_cost(
     kind: str, name: str, digits: Images, cache: Cache
 ) -> None:
-    run = Run(
-        seed=0,
-        device=torch.device("cpu"),
-        images=digits,
-        teacher=teacher_of(kind),
-        cache=cache,
-        budget_images=0,
-        until_images=0,
-    )
+    run = run_of(kind, digits, cache)
     before = ran(run, *RECIPES[name])
     after = ran(run, *RECIPES[name], "reconstruct")
     assert after.spec.known_ahead() == before.spec.known_ahead()
@@ -178,19 +170,10 @@ def test_every_network_comes_closer_to_the_teacher_at_the_same_cost(
 
 @pytest.mark.parametrize("kind", sorted(TINY))
 def test_what_was_not_compressed_stays_as_it_is(kind: str, digits: Images, cache: Cache) -> None:
-    teacher = teacher_of(kind)
-    run = Run(
-        seed=0,
-        device=torch.device("cpu"),
-        images=digits,
-        teacher=teacher,
-        cache=cache,
-        budget_images=0,
-        until_images=0,
-    )
+    run = run_of(kind, digits, cache)
     model = ran(run, {"prune": {"ratio": 0.0}}, "reconstruct")
     state = model.net.state_dict()
-    assert all(torch.equal(state[name], tensor) for name, tensor in teacher.net.state_dict().items())
+    assert all(torch.equal(state[name], tensor) for name, tensor in run.teacher.net.state_dict().items())
 
 
 def test_only_a_part_of_a_large_layers_rows_is_looked_at(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
