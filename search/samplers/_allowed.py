@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from search.samplers._covariance import trends
 from search.samplers._knob_space import KnobSpace
 
 Array = NDArray[np.float64]
@@ -29,6 +30,8 @@ _PRICED_AT_ONCE = 32
 _TOO_FEW = 64
 _REPAIRS = 24
 _TRIES = 256
+_COST_RIDGE = 1e-5
+"""A part of the number of rows: only enough that choices, whose features add up to 1, can be told apart."""
 
 
 class UnseenKnobError(Exception):
@@ -74,6 +77,36 @@ class Allowed:
         """Known objectives of each row."""
         return np.array([self._looked_up(row)[0] for row in rows_ND]).reshape(len(rows_ND), len(self.known))
 
+    def estimated_costs_NK(self, rows_ND: Array, beside_ND: Array) -> Array:
+        """Known objectives of each row, judged by those of a row beside it and by what each knob does to the pool's.
+
+        Nothing is asked of ``costs`` where it is known already for ``beside_ND``.
+        """
+        change = (self._cost_features(rows_ND) - self._cost_features(beside_ND)) @ self._cost_slopes
+        costs = self.costs_NK(beside_ND)
+        return np.where(self._is_log_cost, costs * np.exp(np.where(self._is_log_cost, change, 0.0)), costs + change)
+
+    @cached_property
+    def _is_log_cost(self) -> NDArray[np.bool_]:
+        """Costs are products of what the knobs do to them, where they are positive."""
+        costs = self.costs_NK(self.pool_ND)
+        return np.asarray((costs[np.isfinite(costs).all(axis=1)] > 0).all(axis=0))
+
+    @cached_property
+    def _cost_slopes(self) -> Array:
+        """What each of the ``_cost_features`` adds to each cost, or to its logarithm (ridge regression)."""
+        costs = self.costs_NK(self.pool_ND)
+        is_known = np.isfinite(costs).all(axis=1)
+        features = self._cost_features(self.pool_ND[is_known])
+        values = costs[is_known]
+        values = np.where(self._is_log_cost, np.log(np.where(self._is_log_cost, values, 1.0)), values)
+        gram = features.T @ features + _COST_RIDGE * max(is_known.sum(), 1) * np.eye(features.shape[1])
+        return np.asarray(np.linalg.solve(gram, features.T @ values))
+
+    def _cost_features(self, rows_ND: Array) -> Array:
+        features = self.space.features(rows_ND)
+        return np.hstack([np.ones((len(rows_ND), 1)), trends(features, np.ones(features.shape[1]))])
+
     def violations_N(self, rows_ND: Array) -> Array:
         """By how much, relative to its limit, each row is beyond; 0 is allowed, infinite breaks a constraint."""
         return np.array([self._looked_up(row)[1] for row in rows_ND])
@@ -96,18 +129,25 @@ class Allowed:
         return rows_ND[self.violations_N(rows_ND) <= 0]
 
     def changed(self, parents_ND: Array, count: int, *, step: float, generator: np.random.Generator) -> Array:
-        """Rows near the parents: about a quarter of the knobs are changed by ``step``, at least one."""
-        children = parents_ND[generator.integers(len(parents_ND), size=count)].copy()
-        width = children.shape[1]
-        changes = generator.random(children.shape) < max(0.2, 1 / width)
+        """Rows near the parents."""
+        return self.neighbours(
+            parents_ND[generator.integers(len(parents_ND), size=count)], step=step, generator=generator
+        )
+
+    def neighbours(self, rows_ND: Array, *, step: float, generator: np.random.Generator) -> Array:
+        """One near each row: about a fifth of its knobs are changed by ``step``, at least one."""
+        count, width = rows_ND.shape
+        changes = generator.random(rows_ND.shape) < max(0.2, 1 / width)
         changes[np.arange(count), generator.integers(width, size=count)] = True
-        moved = children + step * generator.standard_normal(children.shape)
-        # Reflected at the ends, so that they are not tried more often than the rest.
-        moved = np.abs(moved)
-        moved = np.where(moved > 1, np.maximum(2 - moved, 0.0), moved)
-        anew = np.floor(generator.random(children.shape) * np.maximum(self.space.counts, 1))
+        moved = rows_ND + step * generator.standard_normal(rows_ND.shape)
+        # The best value of many a knob is one of its ends. Half of the moves beyond one stop there, the others are
+        # reflected, or what lies close to it would never be tried.
+        reflected = np.abs(moved)
+        reflected = np.where(reflected > 1, np.maximum(2 - reflected, 0.0), reflected)
+        moved = np.where(generator.random(rows_ND.shape) < 0.5, np.clip(moved, 0.0, 1.0), reflected)
+        anew = np.floor(generator.random(rows_ND.shape) * np.maximum(self.space.counts, 1))
         changed = np.where(self.space.counts > 0, anew, moved)
-        return self.space.settled(np.where(changes, changed, children))
+        return self.space.settled(np.where(changes, changed, rows_ND))
 
     def _known_among(self, objectives: Sequence[str]) -> list[str]:
         """The objectives that ``costs`` gives for the first candidate drawn that can be built."""

@@ -26,10 +26,10 @@ Array = NDArray[np.float64]
 
 _LOGGER = logging.getLogger(__name__)
 _ROUNDS = (0.3, 0.2, 0.12, 0.06, 0.03)
-_CHILDREN = 200
+_CHILDREN = 800
 _PRICED = 80
 """Changes in each round, and how many of them are worth knowing the costs of: a space needs a millisecond for each."""
-_PARENTS = 12
+_PARENTS = 24
 _AT_ONCE = 64
 """Rows of the pool that are priced before it is asked whether the rest can matter."""
 _FEWEST = 4
@@ -213,8 +213,9 @@ class BudgetEI(BaseSampler):
             parents = rows[np.argsort(-gain, kind="stable")[:_PARENTS]]
             if step == _ROUNDS[0]:
                 parents = np.vstack([parents, measured])
-            children = allowed.changed(parents, _CHILDREN, step=step, generator=generator)
-            hopeful = np.argsort(-prospect.hope_C(children), kind="stable")[:_PRICED]
+            beside = parents[generator.integers(len(parents), size=_CHILDREN)]
+            children = allowed.neighbours(beside, step=step, generator=generator)
+            hopeful = np.argsort(-prospect.estimated_gain_C(children, beside), kind="stable")[:_PRICED]
             children = allowed.within(children[hopeful])
             rows, gain = np.vstack([rows, children]), np.concatenate([gain, prospect.gain_C(children)])
         order = np.argsort(-gain, kind="stable")

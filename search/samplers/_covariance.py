@@ -16,7 +16,8 @@ OFFSET = 4.0
 # Log-normal priors (mean and spread of the logarithm). Length scales grow with the square root of the number of knobs
 # (Hvarfner et al. 2024), so that a process over many knobs starts smooth.
 _SCALE = (-0.3, 1.0)
-_TREND = (-1.0, 1.0)
+# A trend for each knob: few matter much, and what one of them does depends little on how many others there are.
+_TREND = (-2.65, 1.0)
 _SIGNAL = (0.0, 1.0)
 _ERROR = (-1.0, 1.0)
 _NOISE = (-5.0, 1.5)
@@ -26,10 +27,15 @@ ROUGH = 0.1
 """The part of another study's difference that is not smooth in the knobs: other noise, knobs that are not shared."""
 
 
-def trends(features_NF: Array) -> Array:
-    """A line and a parabola along each feature: what a process with few observations learns first."""
+def trends(features_NF: Array, variances_F: Array) -> Array:
+    """A line and a parabola along each feature, of these variances: what few observations show first."""
     line = 2 * features_NF - 1
-    return np.asarray(np.hstack([line, 1.5 * line**2 - 0.5]) / np.sqrt(features_NF.shape[1]))
+    return np.asarray(np.hstack([line, 1.5 * line**2 - 0.5]) * np.tile(np.sqrt(variances_F), 2))
+
+
+def even(features: int) -> Array:
+    """Variances of trends of which nothing is known: the same for all features, and their sum 1."""
+    return np.full(features, 1 / features)
 
 
 def constants(shares_N: Array, studies_N: NDArray[np.int64]) -> Array:
@@ -46,12 +52,11 @@ def same_study(studies_N: NDArray[np.int64], others: int) -> Array:
 
 
 def hyperprior(groups: NDArray[np.int64], others: int) -> tuple[Array, Array]:
-    """Centre and spread of the logarithms."""
+    """Centre and spread of the logarithms: of length scales, of trends, and of the other variances."""
     count = int(groups.max()) + 1
-    scales = np.full(count, _SCALE[0] + 0.5 * np.log(count))
-    variances = np.array([_TREND, _SIGNAL, _ERROR, _NOISE, _PARTIAL_NOISE, *[_DIFFERENCE] * others])
-    centre = np.concatenate([scales, variances[:, 0]])
-    spread = np.concatenate([np.full(count, _SCALE[1]), variances[:, 1]])
+    scale = (_SCALE[0] + 0.5 * np.log(count), _SCALE[1])
+    rest = [_SIGNAL, _ERROR, _NOISE, _PARTIAL_NOISE, *[_DIFFERENCE] * others]
+    centre, spread = np.array([*[scale] * count, *[_TREND] * count, *rest]).T
     return centre, spread
 
 

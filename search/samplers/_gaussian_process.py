@@ -35,6 +35,7 @@ from search.samplers._covariance import (
     OFFSET,
     ROUGH,
     constants,
+    even,
     hyperprior,
     lack_of,
     matern_between,
@@ -62,8 +63,8 @@ class GaussianProcess:
         shares_N: The share of the full training behind each; 1 is a full one.
         values_N: What was observed.
         groups: For each feature the number of its length scale.
-        logs: Logarithms of length scales (G), then of the variances of trend, signal, error, noise and noise of small
-            shares, then of the difference of each other study (S).
+        logs: Logarithms of length scales (G), then of the variances of their trends (G), of signal, error, noise and
+            noise of small shares, then of the difference of each other study (S).
         studies_N: 0 for this study's own observations, 1 and on for those of others; None where all are its own.
     """
 
@@ -102,8 +103,9 @@ class GaussianProcess:
             start,
             jac=True,
             method="L-BFGS-B",
-            bounds=[(-5.0, 5.0)] * int(groups.max() + 1)
-            + [(-9.0, 4.0), (-6.0, 4.0), (-9.0, 3.0), (-9.0, 1.0), (-9.0, 3.0)]
+            bounds=[(-5.0, 5.0)] * whole._count
+            + [(-9.0, 4.0)] * whole._count
+            + [(-6.0, 4.0), (-9.0, 3.0), (-9.0, 1.0), (-9.0, 3.0)]
             + [(-9.0, 3.0)] * others,
             options={"maxiter": _ITERATIONS},
         )
@@ -124,10 +126,9 @@ class GaussianProcess:
         """Mean and standard deviation of f, what a full training gives without its noise."""
         centre, scale = self._units
         covariance = self._prior(features_NF, self.features_NF)
-        trend = trends(features_NF)
         mean = covariance @ self._weights
         half = solve_triangular(self._factor[0], covariance.T, lower=True, check_finite=False)
-        variance = self._signal + CONSTANT + self._trend * (trend**2).sum(axis=1) - (half**2).sum(axis=0)
+        variance = self._signal + CONSTANT + (self._trends(features_NF) ** 2).sum(axis=1) - (half**2).sum(axis=0)
         return centre + scale * mean, scale * np.sqrt(np.maximum(variance, 1e-10))
 
     def posterior(self, features_NF: Array) -> tuple[Array, Array]:
@@ -151,7 +152,7 @@ class GaussianProcess:
         matern_CN = matern_between(self._scaled(features_CF), self._scaled(self.features_NF))
         prior_CN = self._prior(features_CF, self.features_NF)
         half = solve_triangular(self._factor[0], prior_CN.T, lower=True, check_finite=False)
-        own_C = self._signal + CONSTANT + self._trend * (trends(features_CF) ** 2).sum(axis=1)
+        own_C = self._signal + CONSTANT + (self._trends(features_CF) ** 2).sum(axis=1)
         variance_C = np.maximum(own_C - (half**2).sum(axis=0), 1e-10)
         moved = np.zeros((len(shares), len(features_CF)))
         for row, share in enumerate(shares):
@@ -228,12 +229,13 @@ class GaussianProcess:
     def _factor(self) -> tuple[Array, bool]:
         lack = lack_of(self.shares_N)
         matern = matern_between(self._scaled(self.features_NF), self._scaled(self.features_NF))
-        difference_S = np.exp(self.logs[self._first_variance + 5 :])
+        difference_S = np.exp(self.logs[self._first_variance + 4 :])
         apart = np.tensordot(difference_S, same_study(self._studies, len(difference_S)), axes=1)
         covariance = matern * (self._signal + self._error * np.outer(lack, lack) + apart)
         covariance += constants(self.shares_N, self._studies)
-        trend = trends(self.features_NF)
-        covariance += self._trend * trend @ trend.T + apart * (trend @ trend.T)
+        trend = self._trends(self.features_NF)
+        any_trend = trends(self.features_NF, even(self.features_NF.shape[1]))
+        covariance += trend @ trend.T + apart * (any_trend @ any_trend.T)
         noise = self._noise + self._partial_noise * lack + ROUGH * np.diag(apart)
         covariance[np.diag_indices_from(covariance)] += noise + 1e-8
         factor: tuple[Array, bool] = cho_factor(covariance, lower=True, check_finite=False)
@@ -245,36 +247,40 @@ class GaussianProcess:
         return weights
 
     @property
-    def _first_variance(self) -> int:
+    def _count(self) -> int:
         return int(self.groups.max()) + 1
 
     @property
-    def _trend(self) -> float:
-        return float(np.exp(self.logs[self._first_variance]))
+    def _first_variance(self) -> int:
+        return 2 * self._count
 
     @property
     def _signal(self) -> float:
-        return float(np.exp(self.logs[self._first_variance + 1]))
+        return float(np.exp(self.logs[self._first_variance]))
 
     @property
     def _error(self) -> float:
-        return float(np.exp(self.logs[self._first_variance + 2]))
+        return float(np.exp(self.logs[self._first_variance + 1]))
 
     @property
     def _noise(self) -> float:
-        return float(np.exp(self.logs[self._first_variance + 3]))
+        return float(np.exp(self.logs[self._first_variance + 2]))
 
     @property
     def _partial_noise(self) -> float:
-        return float(np.exp(self.logs[self._first_variance + 4]))
+        return float(np.exp(self.logs[self._first_variance + 3]))
 
     def _prior(self, one_NF: Array, other_MF: Array) -> Array:
         """Covariance of f between the rows of both before anything is observed."""
         covariance = self._signal * matern_between(self._scaled(one_NF), self._scaled(other_MF))
-        return np.asarray(covariance + (CONSTANT + self._trend * trends(one_NF) @ trends(other_MF).T))
+        return np.asarray(covariance + (CONSTANT + self._trends(one_NF) @ self._trends(other_MF).T))
+
+    def _trends(self, features_NF: Array) -> Array:
+        """Features whose products are the covariance of lines and parabolas."""
+        return trends(features_NF, np.exp(self.logs[self._count : self._first_variance])[self.groups])
 
     def _scaled(self, features_NF: Array) -> Array:
-        return features_NF / np.exp(self.logs[: self._first_variance])[self.groups]
+        return features_NF / np.exp(self.logs[: self._count])[self.groups]
 
 
 def _evenly(count: int, most: int) -> NDArray[np.int64]:

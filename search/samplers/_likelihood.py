@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from search.samplers._covariance import ROUGH, constants, hyperprior, lack_of, same_study, trends
+from search.samplers._covariance import ROUGH, constants, even, hyperprior, lack_of, same_study, trends
 
 if TYPE_CHECKING:
     from search.samplers._gaussian_process import GaussianProcess
@@ -30,23 +30,28 @@ class Likelihood:
         self._lack = lack_of(process.shares_N)
         self._products = np.outer(self._lack, self._lack)
         self._constants = constants(process.shares_N, process._studies)
-        basis = trends(features)
-        self._trends = basis @ basis.T
+        self._groups = process.groups
+        self._basis = trends(features, np.ones(features.shape[1]))
+        any_trend = trends(features, even(features.shape[1]))
+        self._any_trend = any_trend @ any_trend.T
         self._values = process.standard_N
-        others = len(process.logs) - count - 5
+        others = len(process.logs) - 2 * count - 4
         self._same_SNN = same_study(process._studies, others)
         self._centre, self._spread = hyperprior(process.groups, others)
 
     def __call__(self, logs: Array) -> tuple[float, Array]:
-        first = len(self._squares_GNN)
-        scales, difference_S = np.exp(-2 * logs[:first]), np.exp(logs[first + 5 :])
-        trend, signal, error, noise, partial = np.exp(logs[first : first + 5])
+        count = len(self._squares_GNN)
+        first = 2 * count
+        scales, trends_G = np.exp(-2 * logs[:count]), np.exp(logs[count:first])
+        signal, error, noise, partial = np.exp(logs[first : first + 4])
+        difference_S = np.exp(logs[first + 4 :])
         distance = np.sqrt(5 * np.tensordot(scales, self._squares_GNN, axes=1))
         decay = np.exp(-distance)
         matern = (1 + distance + distance**2 / 3) * decay
         apart = np.tensordot(difference_S, self._same_SNN, axes=1)
         level = signal + error * self._products + apart
-        covariance = matern * level + self._constants + (trend + apart) * self._trends
+        trend = self._basis * np.tile(np.sqrt(trends_G)[self._groups], 2)
+        covariance = matern * level + self._constants + trend @ trend.T + apart * self._any_trend
         covariance[np.diag_indices_from(covariance)] += noise + partial * self._lack + ROUGH * np.diag(apart) + 1e-8
         try:
             factor = cho_factor(covariance, lower=True, check_finite=False)
@@ -61,12 +66,13 @@ class Likelihood:
         # d(matern) / d(log scale) = 5 / 3 (1 + r) exp(-r) * square / scale**2
         inner = slope * level * (5 / 3) * (1 + distance) * decay
         gradient = np.empty_like(logs)
-        gradient[:first] = 0.5 * scales * np.tensordot(self._squares_GNN, inner, axes=2)
-        gradient[first] = 0.5 * trend * (slope * self._trends).sum()
-        gradient[first + 1] = 0.5 * signal * (slope * matern).sum()
-        gradient[first + 2] = 0.5 * error * (slope * matern * self._products).sum()
-        gradient[first + 3] = 0.5 * noise * np.trace(slope)
-        gradient[first + 4] = 0.5 * partial * (np.diag(slope) * self._lack).sum()
-        whole = matern + self._trends + ROUGH * np.eye(len(matern))
-        gradient[first + 5 :] = 0.5 * difference_S * np.tensordot(self._same_SNN, slope * whole, axes=2)
+        gradient[:count] = 0.5 * scales * np.tensordot(self._squares_GNN, inner, axes=2)
+        each_F = (trend * (slope @ trend)).sum(axis=0).reshape(2, -1).sum(axis=0)
+        gradient[count:first] = 0.5 * np.bincount(self._groups, each_F)
+        gradient[first] = 0.5 * signal * (slope * matern).sum()
+        gradient[first + 1] = 0.5 * error * (slope * matern * self._products).sum()
+        gradient[first + 2] = 0.5 * noise * np.trace(slope)
+        gradient[first + 3] = 0.5 * partial * (np.diag(slope) * self._lack).sum()
+        whole = matern + self._any_trend + ROUGH * np.eye(len(matern))
+        gradient[first + 4 :] = 0.5 * difference_S * np.tensordot(self._same_SNN, slope * whole, axes=2)
         return float(loss), gradient + deviation / self._spread

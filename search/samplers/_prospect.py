@@ -82,9 +82,16 @@ class Prospect:
 
     def gain_C(self, rows_CD: Array) -> Array:
         """Budget expected improvement of each row, times the probability that it gives a result."""
+        return self._gain_C(rows_CD, self.allowed.costs_NK(rows_CD))
+
+    def estimated_gain_C(self, rows_CD: Array, beside_CD: Array) -> Array:
+        """``gain_C`` with costs judged by those of a row beside each: some spaces take a millisecond to say one."""
+        return np.nan_to_num(self._gain_C(rows_CD, self.allowed.estimated_costs_NK(rows_CD, beside_CD)))
+
+    def _gain_C(self, rows_CD: Array, costs_CK: Array) -> Array:
         if len(rows_CD) == 0:
             return np.zeros(0)
-        beliefs = self._beliefs(rows_CD)
+        beliefs = self._beliefs(rows_CD, costs_CK)
         return self.budgets.gain_C(beliefs[0], beliefs[1:]) * self._success_C(rows_CD)
 
     def rates_SC(self, rows_CD: Array, *, reached: float, shares: Sequence[float]) -> Array:
@@ -96,7 +103,7 @@ class Prospect:
         What a look tells of several learned objectives is taken to be good or bad for all of them.
         """
         features = self.allowed.space.features(rows_CD)
-        beliefs, success_C = self._beliefs(rows_CD), self._success_C(rows_CD)
+        beliefs, success_C = self._beliefs(rows_CD, self.allowed.costs_NK(rows_CD)), self._success_C(rows_CD)
         learned, known = beliefs[: len(self.learned)], beliefs[len(self.learned) :]
         looks = [process.looks(features, shares) for process in self.processes]
         # With one learned objective the budgets that a candidate fits do not depend on what a look tells.
@@ -129,17 +136,16 @@ class Prospect:
             found.append(Belief(mean_C=mean, sd_C=sd, is_log=log))
         return found
 
-    def _beliefs(self, rows_CD: Array) -> list[Belief]:
+    def _beliefs(self, rows_CD: Array, costs_CK: Array) -> list[Belief]:
         """Learned objectives first."""
-        found = self._learned_beliefs(rows_CD)
-        costs = self.allowed.costs_NK(rows_CD)
-        return found + [_foretold(cost, *error) for cost, error in zip(costs.T, self.errors, strict=True)]
+        foretold = [_foretold(cost_C, *error) for cost_C, error in zip(costs_CK.T, self.errors, strict=True)]
+        return self._learned_beliefs(rows_CD) + foretold
 
     def with_running(self, rows_CD: Array) -> Prospect:
         """As if each running trial it had given what is expected of it: less is left to improve, nearby least."""
         if len(rows_CD) == 0:
             return self
-        beliefs = self._beliefs(rows_CD)
+        beliefs = self._beliefs(rows_CD, self.allowed.costs_NK(rows_CD))
         points = np.column_stack([belief.likely_C() for belief in beliefs])
         features = self.allowed.space.features(rows_CD)
         processes = [

@@ -44,7 +44,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
     features, studies, values = two_studies(own=8, other=16)
     studies[-5:] = 2
     shares = np.where(np.arange(24) % 3, 1.0, 1 / 9)
-    logs = np.random.default_rng(1).normal(size=9) * 0.5 - 0.5
+    logs = np.random.default_rng(1).normal(size=10) * 0.5 - 0.5
     process = GaussianProcess(
         features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs, studies_N=studies
     )

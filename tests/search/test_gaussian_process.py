@@ -25,7 +25,7 @@ def observed(count: int = 30, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray,
 
 def test_gradient_is_that_of_finite_differences() -> None:
     features, shares, values = observed()
-    logs = np.random.default_rng(1).normal(size=7) * 0.5 - 0.5
+    logs = np.random.default_rng(1).normal(size=8) * 0.5 - 0.5
     likelihood = Likelihood(
         GaussianProcess(features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs)
     )
@@ -36,7 +36,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
 def test_prediction_is_the_conditional_normal() -> None:
     # Against the formula written out with an explicit inverse and explicit distances.
     features, _, values = observed(12)
-    logs = np.log([0.7, 1.3, 0.4, 0.9, 0.2, 0.05, 0.1])
+    logs = np.log([0.7, 1.3, 0.4, 0.2, 0.9, 0.2, 0.05, 0.1])
     process = GaussianProcess(features_NF=features, shares_N=np.ones(12), values_N=values, groups=GROUPS, logs=logs)
     at = np.random.default_rng(3).random((5, 3))
 
@@ -45,7 +45,8 @@ def test_prediction_is_the_conditional_normal() -> None:
         distance = np.sqrt(5 * (scaled**2).sum(axis=2))
         lines, others = 2 * one - 1, 2 * other - 1
         parabolas, other_parabolas = (3 * lines**2 - 1) / 2, (3 * others**2 - 1) / 2
-        trend = 0.4 / 3 * (lines @ others.T + parabolas @ other_parabolas.T)
+        trends = np.array([0.4, 0.2, 0.2])
+        trend = (trends * lines) @ others.T + (trends * parabolas) @ other_parabolas.T
         return 0.9 * (1 + distance + distance**2 / 3) * np.exp(-distance) + 1.0 + trend
 
     inverse = np.linalg.inv(kernel(features, features) + (0.05 + 1e-8) * np.eye(12))
@@ -59,7 +60,7 @@ def test_prediction_is_the_conditional_normal() -> None:
 def test_a_look_moves_the_mean_and_leaves_the_deviation_that_it_says() -> None:
     # Against the same process with the look's value taken as observed: the share of the other half, and a third one.
     features, shares, values = observed(20)
-    logs = np.log([0.7, 1.3, 0.4, 0.9, 0.2, 0.05, 0.1])
+    logs = np.log([0.7, 1.3, 0.4, 0.2, 0.9, 0.2, 0.05, 0.1])
     process = GaussianProcess(features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs)
     at = np.random.default_rng(3).random((1, 3))
     for share, moved, left in zip([1 / 9, 1 / 3], *process.looks(at, [1 / 9, 1 / 3]), strict=True):
