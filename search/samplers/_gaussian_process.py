@@ -7,8 +7,10 @@ knobs and grows as the share falls, plus noise::
 
     y(x, share) = f(x) + c(share) + g(share) d(x) + noise(share),      g = log(1 / share) / log(1 / smallest share)
 
-f and d are Matern-5/2 with one length scale per knob. Because the same f stands behind all shares of a trial, trials
-that were trained on tell how wrong the others are: that is the paired offset per level, without pairs being formed.
+f and d are Matern-5/2 with one length scale per knob. Along each knob f has a line and a parabola besides, with a
+variance of their own: the first observations tell by them which knobs matter. Because the same f stands behind all
+shares of a trial, trials that were trained on tell how wrong the others are: that is the paired offset per level,
+without pairs being formed.
 
 What another study measured is this study's value, plus a constant of that study and share, plus a difference that is as
 smooth in the knobs as f is and has a variance of its own for each study::
