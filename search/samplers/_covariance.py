@@ -18,6 +18,8 @@ OFFSET = 4.0
 _SCALE = (-0.3, 1.0)
 # A trend for each knob: few matter much, and what one of them does depends little on how many others there are.
 _TREND = (-2.65, 1.0)
+_FEW_TRENDS = -1.0
+"""What the trends of few knobs add up to at least, as a logarithm: else noise is taken for a signal that bends."""
 _SIGNAL = (0.0, 1.0)
 _ERROR = (-1.0, 1.0)
 _NOISE = (-5.0, 1.5)
@@ -55,8 +57,9 @@ def hyperprior(groups: NDArray[np.int64], others: int) -> tuple[Array, Array]:
     """Centre and spread of the logarithms: of length scales, of trends, and of the other variances."""
     count = int(groups.max()) + 1
     scale = (_SCALE[0] + 0.5 * np.log(count), _SCALE[1])
+    trend = (max(_TREND[0], _FEW_TRENDS - np.log(len(groups))), _TREND[1])
     rest = [_SIGNAL, _ERROR, _NOISE, _PARTIAL_NOISE, *[_DIFFERENCE] * others]
-    centre, spread = np.array([*[scale] * count, *[_TREND] * count, *rest]).T
+    centre, spread = np.array([*[scale] * count, *[trend] * count, *rest]).T
     return centre, spread
 
 

@@ -92,7 +92,15 @@ class Prospect:
         if len(rows_CD) == 0:
             return np.zeros(0)
         beliefs = self._beliefs(rows_CD, costs_CK)
-        return self.budgets.gain_C(beliefs[0], beliefs[1:]) * self._success_C(rows_CD)
+        gain_C = self.budgets.gain_C(beliefs[0], beliefs[1:]) * self._success_C(rows_CD)
+        return np.where(self._is_likely_within_C(costs_CK), gain_C, 0.0)
+
+    def _is_likely_within_C(self, costs_CK: Array) -> NDArray[np.bool_]:
+        """Where costs as they turned out, not as foretold, are within the limits: the best are close to these."""
+        limits = self.allowed.problem.limits
+        limits_K = np.array([limits.get(name, np.inf) for name in self.allowed.known])
+        factors_K = np.exp([mean for mean, _ in self.errors])
+        return np.asarray((costs_CK * factors_K <= limits_K).all(axis=1))
 
     def rates_SC(self, rows_CD: Array, *, reached: float, shares: Sequence[float]) -> Array:
         """What each row, trained to ``reached``, promises for each full training's worth still to be paid.
@@ -202,7 +210,8 @@ def _error(foretold_N: Array, measured_N: Array) -> tuple[float, float]:
         return 0.0, 0.0
     logs = np.log(measured_N / foretold_N)
     weight = len(logs) / (len(logs) + _PRIOR_ERRORS)
-    mean = float(weight * np.median(logs))
+    # Drawn towards 0 it would leave the best candidates just beyond a limit, since these are sought close to it.
+    mean = float(np.median(logs))
     # The median of absolute deviations: one measurement beside a busy neighbour must not count as the rule.
     spread = 1.4826 * float(np.median(np.abs(logs - mean)))
     return mean, math.sqrt(weight * spread**2 + (1 - weight) * _PRIOR_ERROR**2)
