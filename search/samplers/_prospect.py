@@ -130,7 +130,8 @@ class Prospect:
                     gains.append(self.budgets.gain_within_C(seen[0], fitting_CB))
             likely_Q = _LIKELY if share < 1 else np.ones(1)
             rates_SC[number] = _rate_C(np.array(gains) * success_C, likely_Q, way=share - reached, rest=1 - share)
-        return rates_SC
+        # Who looks can go on whatever it tells: less than the whole training is only a rounding of the quadrature.
+        return np.maximum(rates_SC, rates_SC[-1]) if len(shares) and shares[-1] >= 1 else rates_SC
 
     def hope_C(self, rows_CD: Array) -> Array:
         """What each row would improve if it cost nothing; no costs are asked for."""
