@@ -143,18 +143,18 @@ def target_of(name: str) -> float:
     return statistics.median(reached(nsga, compression(), math.inf, seed=seed)[2] for seed in range(_TARGET_SEEDS))
 
 
-def table(problems: Sequence[Problem], entrants: Sequence[Contestant], *, seeds: int) -> None:
+def table(problems: Sequence[Problem], entrants: Sequence[Contestant], *, seeds: Sequence[int]) -> None:
     """One line per contestant: median spend, all seeds, seconds of CPU for a search."""
     for problem in problems:
         target = target_of(problem.name)
         print(
-            f"\n{problem.name}: full trainings to hypervolume {target:.3f}, {WORKERS} workers, {seeds} seeds",
+            f"\n{problem.name}: full trainings to hypervolume {target:.3f}, {WORKERS} workers, {len(seeds)} seeds",
             flush=True,
         )
         for entrant in entrants:
             begun = time.process_time()
-            spent = sorted(reached(entrant, problem, target, seed=seed)[0] for seed in range(seeds))
-            seconds = (time.process_time() - begun) / seeds
+            spent = sorted(reached(entrant, problem, target, seed=seed)[0] for seed in seeds)
+            seconds = (time.process_time() - begun) / len(seeds)
             median = statistics.median(spent)
             shown = " ".join(written(each) for each in spent)
             limit = f"(of {entrant.budget:.0f})" if median == math.inf else ""
@@ -170,7 +170,7 @@ def entrants_of_workers() -> list[Contestant]:
     ]
 
 
-def workers_table(problems: Sequence[Problem], entrants: Sequence[Contestant], *, seeds: int) -> None:
+def workers_table(problems: Sequence[Problem], entrants: Sequence[Contestant], *, seeds: Sequence[int]) -> None:
     """Virtual time to the front, in full trainings."""
     for problem in problems:
         target = target_of(problem.name)
@@ -178,7 +178,7 @@ def workers_table(problems: Sequence[Problem], entrants: Sequence[Contestant], *
         for entrant in entrants:
             shown = []
             for workers in (1, 4, 16, 64):
-                times = [reached(entrant, problem, target, seed=seed, workers=workers)[1] for seed in range(seeds)]
+                times = [reached(entrant, problem, target, seed=seed, workers=workers)[1] for seed in seeds]
                 shown.append(f"{workers}: {written(statistics.median(times))}")
             print(f"{entrant.name:28} {'   '.join(shown)}", flush=True)
 
@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--problem", default="", help="only problems whose name begins so")
     parser.add_argument("--only", default="", help="only contestants whose name contains this")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="to judge by seeds that nothing was chosen on")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -265,7 +266,8 @@ def main() -> None:
         return fidelity_table(problems)
     entrants = {"table": contestants, "ablation": ablations, "workers": entrants_of_workers}[options.what]()
     entrants = [entrant for entrant in entrants if options.only in entrant.name]
-    return (workers_table if options.what == "workers" else table)(problems, entrants, seeds=options.seeds)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    return (workers_table if options.what == "workers" else table)(problems, entrants, seeds=seeds)
 
 
 if __name__ == "__main__":
