@@ -31,7 +31,7 @@ import numpy as np
 import optuna
 from botorch_sampler import IS_INSTALLED, qlognehvi
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from search_problems import LCBENCH_ERRORS, Problem, compression, lcbench
+from search_problems import LCBENCH_ERRORS, Problem, blind, compression, lcbench, reversed_looks
 
 from search.front import hypervolume
 from search.halving import Halving
@@ -139,7 +139,7 @@ def target_of(name: str) -> float:
     if name in LCBENCH_TARGETS:
         return LCBENCH_TARGETS[name]
     nsga = Contestant(name="", sampler=lambda seed: NSGAIISampler(seed=seed, population_size=20), budget=400)
-    # A blind problem has the same full trainings, and so the same front.
+    # Problems whose looks alone are others have the same full trainings, and so the same front.
     return statistics.median(reached(nsga, compression(), math.inf, seed=seed)[2] for seed in range(_TARGET_SEEDS))
 
 
@@ -238,7 +238,7 @@ def written(number: float) -> str:
 
 def problems_named(name: str) -> list[Problem]:
     """All whose name begins so."""
-    found = [compression(), compression("blind", is_blind=True)]
+    found = [compression(), blind(), reversed_looks()]
     for task in LCBENCH_ERRORS:
         problem = lcbench(task)
         if problem is None:

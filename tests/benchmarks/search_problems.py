@@ -8,7 +8,8 @@ cost FID (4 bits more for a damaged network), the learning rate has a narrow bes
 some knobs barely matter. Costs are products, so cheap candidates are rarely good. Training follows a power law whose
 size depends on what was removed, on the learning rate and on width, so that a ninth of the budget ranks all
 candidates well and those within the limits less well (``python tests/benchmarks/search_core.py fidelity`` prints it).
-FID has 2.5% noise at the full budget, more below. ``blind`` is the same with cheap shares that say nothing.
+FID has 2.5% noise at the full budget, more below. ``blind`` is the same with cheap shares that say nothing,
+``reversed`` with cheap shares that put the candidates in the opposite order.
 
 **LCBench**: real learning curves through a surrogate network, described in the README beside the data.
 """
@@ -22,7 +23,7 @@ import operator
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ BLOCKS = ("down_0", "down_1", "mid", "up_1", "up_0")
 _PARAMETERS_M = (1.5, 6.0, 9.0, 12.0, 4.0)
 _MACS_G = (1.6, 1.2, 0.5, 1.8, 2.4)
 _DAMAGE = np.array([1.1, 0.5, 0.25, 0.6, 1.3])
+_MIDDLE = 60.0
+"""About the FID of most candidates."""
 _CRITERIA = {"taylor": 1.0, "diff_pruning": 1.0, "magnitude": 1.2, "random": 1.8}
 
 
@@ -56,8 +59,8 @@ class Problem:
         return random_candidates(self.distributions, count, seed=seed)
 
 
-def compression(name: str = "compression", *, is_blind: bool = False) -> Problem:
-    """The assumed model above; ``is_blind`` replaces cheap shares by noise."""
+def compression() -> Problem:
+    """The assumed model above."""
     distributions: dict[str, BaseDistribution] = {f"ratio.{block}": FloatDistribution(0.0, 0.8) for block in BLOCKS}
     distributions |= {
         "criterion": CategoricalDistribution(list(_CRITERIA)),
@@ -74,12 +77,22 @@ def compression(name: str = "compression", *, is_blind: bool = False) -> Problem
     }
     teacher = _costs({**{f"ratio.{block}": 0.0 for block in BLOCKS}, "groups": 1, "bits": 32, "sampling_steps": 50})
     return Problem(
-        name=name,
+        name="compression",
         distributions=distributions,
-        evaluate=_blind if is_blind else _trained,
+        evaluate=_trained,
         costs=_costs,
         limits={"fid": 40.0, **teacher},
     )
+
+
+def blind() -> Problem:
+    """``compression`` with noise in the place of cheap shares."""
+    return replace(compression(), name="blind", evaluate=_blind)
+
+
+def reversed_looks() -> Problem:
+    """``compression`` with cheap shares at which the best look worst."""
+    return replace(compression(), name="reversed", evaluate=_reversed)
 
 
 def _costs(candidate: Mapping[str, Any]) -> dict[str, float]:
@@ -129,7 +142,12 @@ def _trained(candidate: Mapping[str, Any], share: float) -> dict[str, float]:
 def _blind(candidate: Mapping[str, Any], share: float) -> dict[str, float]:
     if share >= 1:
         return _trained(candidate, 1.0)
-    return {"fid": math.exp(math.log(60.0) + 0.5 * _noise(candidate, share))}
+    return {"fid": math.exp(math.log(_MIDDLE) + 0.5 * _noise(candidate, share))}
+
+
+def _reversed(candidate: Mapping[str, Any], share: float) -> dict[str, float]:
+    fid = _trained(candidate, share)["fid"]
+    return {"fid": fid if share >= 1 else _MIDDLE * (_MIDDLE / fid) ** 0.7}
 
 
 def _noise(candidate: Mapping[str, Any], share: float) -> float:
