@@ -4,10 +4,11 @@ Every trial begins at the smallest share. At each share (a *rung*) it is looked 
 more for what is still to be paid than a new trial does, whose price holds the looks and the chance of being left. How
 many go on follows from this: few where a look tells much, all where it tells nothing, and then nobody is looked at.
 
-Until the first two looks were found to agree, or some trials have been finished, nobody knows what a look tells. Till
-then, and where no sampler foresees anything, a quota says which part of a rung's trials goes on: few where its order
-was found to predict the final one, all where it says nothing. Half of the first are kept on purpose, however they look:
-only they can show that looks mislead. No trial waits for a rung-mate.
+Looks are believed while what was measured is more probable if full trainings go as they do than if the two have nothing
+to do with each other. Where it is not, until some trials have been finished, and where no sampler foresees anything, a
+quota says which part of a rung's trials goes on: few where its order was found to predict the final one, all where it
+says nothing. Half of these go on however they look: only they can show that looks mislead. No trial waits for a
+rung-mate.
 """
 
 from __future__ import annotations
@@ -19,22 +20,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.front import non_dominated
 from search.outlook import Foresee, Outlook
-from search.rank_fidelity import corrected_correlation, spearman
-
-Array = NDArray[np.float64]
+from search.rank_fidelity import corrected_correlation
 
 _USELESS_TO_USEFUL = (0.1, 0.3)
 """Rank correlations at which a rung stops nobody, and from which on it stops as many as it may."""
 _FINISHED_TO_JUDGE = 4
-"""Full trainings before what a look tells is believed, whether or not looks agree."""
-_AGREEMENT = 0.5
-_DOUBT = 3
-"""The rank correlation of the first two looks from which on they are believed, once it is drawn towards 0 as by so many
-trials that show none, and of more trials than that: four in the same order are enough."""
+"""Full trainings from which on a process that sees nothing in looks is believed too."""
 _ALWAYS_KEPT = 0.25
 """The part of a rung that goes on whatever new trials promise: hopes must not end in beginnings only."""
 _WORTHWHILE = 0.15
@@ -123,7 +117,8 @@ class Halving:
         outlook = self._outlook(foresee)
         new = max(outlook.new.values(), default=0.0)
         worth = {trial: max(rates.values()) for trial, rates in outlook.rates.items() if rates}
-        is_told = new > 0 and self._is_judged()
+        is_judged = self._is_judged(outlook)
+        is_told = new > 0 and is_judged
         if is_told:
             best = max(worth, key=lambda trial: worth[trial], default=None)
             if best is not None and worth[best] >= new:
@@ -133,7 +128,7 @@ class Halving:
             there = [trial for trial in self.waiting(rung) if worth.get(trial, 0.0) >= least]
             if there and self._went_on(rung) < self._quota(rung, _ALWAYS_KEPT if is_told else self.kept(rung)):
                 best = max(there, key=lambda trial: worth.get(trial, 0.0))
-                if self._is_any_taken(rung):
+                if not is_judged and self._is_any_taken(rung):
                     best = there[0]
                 elif worth.get(best, 0.0) <= 0:
                     best = self._first_by_sort(rung, there)
@@ -161,25 +156,19 @@ class Halving:
         Measured on the trials that were trained to the end, corrected for their having been chosen by this rung
         (Thorndike 1949, case 2), and drawn towards a prior while they are few.
         """
+        last = len(self.shares) - 1
+        pairs = [values for values in self._values.values() if rung in values and last in values]
         everyone = [values[rung] for values in self._values.values() if rung in values]
-        correlations, count = [], 0
-        for name, low, final in self._orders(rung, len(self.shares) - 1):
-            reached = np.array([values[name] for values in everyone if name in values])
-            correlations.append(corrected_correlation(low, final, reached) or 0.0)
-            count = max(count, len(low))
-        measured = max(float(np.mean(correlations)), 0.0) if correlations else 0.0
-        return (count * measured + _PRIOR_PAIRS * _PRIOR_FIDELITY) / (count + _PRIOR_PAIRS)
-
-    def _orders(self, rung: int, later: int) -> list[tuple[str, Array, Array]]:
-        """Of each objective that training changes, what the trials that reached both rungs had there."""
-        both = [values for values in self._values.values() if rung in values and later in values]
         found = []
-        for name in both[0][later] if both else ():
-            low = np.array([values[rung][name] for values in both if name in values[rung]])
-            high = np.array([values[later][name] for values in both if name in values[rung]])
-            if len(low) >= 3 and not np.array_equal(low, high):
-                found.append((name, low, high))
-        return found
+        for name in pairs[0][last] if pairs else ():
+            low = np.array([values[rung][name] for values in pairs if name in values[rung]])
+            final = np.array([values[last][name] for values in pairs if name in values[rung]])
+            if len(low) >= 3 and not np.array_equal(low, final):
+                reached = np.array([values[name] for values in everyone if name in values])
+                found.append(corrected_correlation(low, final, reached) or 0.0)
+        measured = max(float(np.mean(found)), 0.0) if found else 0.0
+        pairs_count = len(pairs) if found else 0
+        return (pairs_count * measured + _PRIOR_PAIRS * _PRIOR_FIDELITY) / (pairs_count + _PRIOR_PAIRS)
 
     def _furthest(self) -> Step | None:
         """The best of the trials that were trained furthest goes on, whatever is expected of it."""
@@ -220,27 +209,13 @@ class Halving:
     def _outlook(self, foresee: Foresee | None) -> Outlook:
         rungs = range(len(self.shares) - 1)
         waiting = {trial: self.shares[rung] for rung in rungs for trial in self.waiting(rung)}
-        # Foreseeing costs as much as a suggestion. With nobody to choose, only where to look next depends on it.
-        is_needed = bool(waiting) or (bool(rungs) and self._is_judged())
-        if foresee is None or self.rule != "gain" or not is_needed:
+        if foresee is None or self.rule != "gain" or not rungs or not self._values:
             return Outlook(rates={}, new={})
         return foresee(waiting, self.shares)
 
-    def _is_judged(self) -> bool:
+    def _is_judged(self, outlook: Outlook) -> bool:
         """Whether it is known what a look tells, and for the rule to follow."""
-        return self.keep is None and (self._finished() >= _FINISHED_TO_JUDGE or self._looks_agree())
-
-    def _looks_agree(self) -> bool:
-        """Whether the first two looks put trials in the same order, which noise would not.
-
-        Trials go on to the second partly as they come, so this is seen long before four have been finished.
-        """
-        orders = self._orders(0, 1) if len(self.shares) > 2 else []
-        if not orders:
-            return False
-        agreement = float(np.mean([spearman(low, high) or 0.0 for _, low, high in orders]))
-        count = max(len(low) for _, low, _ in orders)
-        return count > _DOUBT and count * agreement / (count + _DOUBT) >= _AGREEMENT
+        return self.keep is None and (outlook.odds > 0 or self._finished() >= _FINISHED_TO_JUDGE)
 
     def _is_any_taken(self, rung: int) -> bool:
         """Whether whoever came first goes on, good or not: every second one, until it is known what a look tells.
@@ -248,7 +223,7 @@ class Halving:
         Were only the best to go on, a rung that misleads would have the worst finished first, and could not be told
         from one that is right.
         """
-        return self.keep is None and not self._is_judged() and self._went_on(rung) % 2 == 1
+        return self.keep is None and self._went_on(rung) % 2 == 1
 
     def _finished(self) -> int:
         return sum(len(self.shares) - 1 in values for values in self._values.values())

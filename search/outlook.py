@@ -13,10 +13,13 @@ class Outlook:
     Args:
         rates: Number of a waiting trial -> share -> rate; nothing where nothing can be expected yet.
         new: Share -> rate of the next new trial; nothing during start-up.
+        odds: How much more probable what was measured is if full trainings go as looks do than if the two have nothing
+            to do with each other: the logarithm of the ratio.
     """
 
     rates: Mapping[int, Mapping[float, float]]
     new: Mapping[float, float]
+    odds: float = 0.0
 
 
 Foresee = Callable[[Mapping[int, float], Sequence[float]], Outlook]

@@ -172,7 +172,7 @@ class BudgetEI(BaseSampler):
             rates |= zip(numbers, _by_share(prospect, rows, reached=share, shares=shares), strict=True)
         is_startup = not np.isfinite(gain)
         new = {} if is_startup else _by_share(prospect, row_D[None, :], reached=0.0, shares=shares)[0]
-        return Outlook(rates=rates, new=new)
+        return Outlook(rates=rates, new=new, odds=prospect.odds)
 
     def _with_pending(self, history: History, allowed: Allowed, study: Study, *, number: int) -> History:
         """As if the trials that other workers ask for at this moment ran already, with what these will be given."""

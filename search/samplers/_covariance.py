@@ -63,6 +63,11 @@ def hyperprior(groups: NDArray[np.int64], others: int) -> tuple[Array, Array]:
     return centre, spread
 
 
+def shows(shares_N: Array, *, related: bool) -> Array:
+    """The part of f that each observation holds."""
+    return np.ones(len(shares_N)) if related else (shares_N >= 1).astype(float)
+
+
 def lack_of(shares_N: Array) -> Array:
     """0 for a full training, 1 for the smallest share."""
     smallest = float(shares_N.min()) if len(shares_N) else 1.0

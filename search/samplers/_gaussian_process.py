@@ -10,7 +10,8 @@ knobs and grows as the share falls, plus noise::
 f and d are Matern-5/2 with one length scale per knob. Along each knob f has a line and a parabola besides, with a
 variance of their own: the first observations tell by them which knobs matter. Because the same f stands behind all
 shares of a trial, trials that were trained on tell how wrong the others are: that is the paired offset per level,
-without pairs being formed.
+without pairs being formed. Its rival is a process for which f does not show at small shares: these hold c, d and noise,
+and tell nothing of f. The evidence of both says whether small shares are to be believed.
 
 What another study measured is this study's value, plus a constant of that study and share, plus a difference that is as
 smooth in the knobs as f is and has a variance of its own for each study::
@@ -23,6 +24,7 @@ count for nothing (the intrinsic coregionalisation model, Bonilla et al. 2007, w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -42,6 +44,7 @@ from search.samplers._covariance import (
     lack_of,
     matern_between,
     same_study,
+    shows,
     trends,
 )
 from search.samplers._likelihood import Likelihood
@@ -68,6 +71,9 @@ class GaussianProcess:
         logs: Logarithms of length scales (G), then of the variances of their trends (G), of signal, error, noise and
             noise of small shares, then of the difference of each other study (S).
         studies_N: 0 for this study's own observations, 1 and on for those of others; None where all are its own.
+        related: Whether f stands behind small shares at all; if not, they hold their constants, d and noise alone.
+        evidence: Log density of the observations and the parameters, up to a constant that does not depend on
+            ``related``; NaN where the parameters were not fitted.
     """
 
     features_NF: Array
@@ -76,6 +82,8 @@ class GaussianProcess:
     groups: NDArray[np.int64]
     logs: Array
     studies_N: NDArray[np.int64] | None = None
+    related: bool = True
+    evidence: float = math.nan
 
     @classmethod
     def fitted(
@@ -86,6 +94,7 @@ class GaussianProcess:
         groups: NDArray[np.int64],
         shares_N: Array | None = None,
         studies_N: NDArray[np.int64] | None = None,
+        related: bool = True,
     ) -> GaussianProcess:
         """The process at the most probable length scales and variances; it depends on nothing but the observations."""
         shares_N = np.ones(len(values_N)) if shares_N is None else shares_N
@@ -98,6 +107,7 @@ class GaussianProcess:
             groups=groups,
             logs=start,
             studies_N=studies_N,
+            related=related,
         )._bounded()
         likelihood = Likelihood(whole._part())
         found = minimize(
@@ -111,7 +121,7 @@ class GaussianProcess:
             + [(-9.0, 3.0)] * others,
             options={"maxiter": _ITERATIONS},
         )
-        return replace(whole, logs=found.x)
+        return replace(whole, logs=found.x, evidence=-float(found.fun))
 
     def conditioned(self, features_NF: Array, values_N: Array) -> GaussianProcess:
         """The same process with further full trainings taken as observed, as many as it holds."""
@@ -127,7 +137,7 @@ class GaussianProcess:
     def predict(self, features_NF: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of f, what a full training gives without its noise."""
         centre, scale = self._units
-        covariance = self._prior(features_NF, self.features_NF)
+        covariance = self._shown(features_NF)
         mean = covariance @ self._weights
         half = solve_triangular(self._factor[0], covariance.T, lower=True, check_finite=False)
         variance = self._signal + CONSTANT + (self._trends(features_NF) ** 2).sum(axis=1) - (half**2).sum(axis=0)
@@ -137,9 +147,7 @@ class GaussianProcess:
         """As ``predict``, with the covariance of f between all rows in place of its deviations."""
         scale = self._units[1]
         mean, _ = self.predict(features_NF)
-        half = solve_triangular(
-            self._factor[0], self._prior(features_NF, self.features_NF).T, lower=True, check_finite=False
-        )
+        half = solve_triangular(self._factor[0], self._shown(features_NF).T, lower=True, check_finite=False)
         return mean, scale**2 * (self._prior(features_NF, features_NF) - half.T @ half)
 
     def looks(self, features_CF: Array, shares: Sequence[float]) -> tuple[Array, Array]:
@@ -147,18 +155,19 @@ class GaussianProcess:
 
         Returns:
             By what standard deviation it would move the mean of f, and the deviation of f that would be left: both
-            one row for each share. A share tells nothing to a process that has seen full trainings alone.
+            one row for each share. A share tells nothing to a process that has seen full trainings alone, or for which
+            these have nothing to do with smaller ones.
         """
         scale, lack_N = self._units[1], lack_of(self.shares_N)
         smallest = float(self.shares_N.min())
         matern_CN = matern_between(self._scaled(features_CF), self._scaled(self.features_NF))
-        prior_CN = self._prior(features_CF, self.features_NF)
+        prior_CN = self._shown(features_CF)
         half = solve_triangular(self._factor[0], prior_CN.T, lower=True, check_finite=False)
         own_C = self._signal + CONSTANT + (self._trends(features_CF) ** 2).sum(axis=1)
         variance_C = np.maximum(own_C - (half**2).sum(axis=0), 1e-10)
         moved = np.zeros((len(shares), len(features_CF)))
         for row, share in enumerate(shares):
-            if smallest >= 1 or share >= 1:
+            if smallest >= 1 or share >= 1 or not self.related:
                 continue
             lack = np.log(share) / np.log(smallest)
             is_same_N = np.isclose(self.shares_N, share) & (self._studies == 0)
@@ -233,9 +242,11 @@ class GaussianProcess:
         matern = matern_between(self._scaled(self.features_NF), self._scaled(self.features_NF))
         difference_S = np.exp(self.logs[self._first_variance + 4 :])
         apart = np.tensordot(difference_S, same_study(self._studies, len(difference_S)), axes=1)
-        covariance = matern * (self._signal + self._error * np.outer(lack, lack) + apart)
+        shown_N = shows(self.shares_N, related=self.related)
+        signal = self._signal * np.outer(shown_N, shown_N)
+        covariance = matern * (signal + self._error * np.outer(lack, lack) + apart)
         covariance += constants(self.shares_N, self._studies)
-        trend = self._trends(self.features_NF)
+        trend = self._trends(self.features_NF) * shown_N[:, None]
         any_trend = trends(self.features_NF, even(self.features_NF.shape[1]))
         covariance += trend @ trend.T + apart * (any_trend @ any_trend.T)
         noise = self._noise + self._partial_noise * lack + ROUGH * np.diag(apart)
@@ -276,6 +287,11 @@ class GaussianProcess:
         """Covariance of f between the rows of both before anything is observed."""
         covariance = self._signal * matern_between(self._scaled(one_NF), self._scaled(other_MF))
         return np.asarray(covariance + (CONSTANT + self._trends(one_NF) @ self._trends(other_MF).T))
+
+    def _shown(self, features_CF: Array) -> Array:
+        """Covariance of f of each row with the observations."""
+        prior_CN = self._prior(features_CF, self.features_NF)
+        return np.asarray(CONSTANT + (prior_CN - CONSTANT) * shows(self.shares_N, related=self.related))
 
     def _trends(self, features_NF: Array) -> Array:
         """Features whose products are the covariance of lines and parabolas."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from search.samplers._covariance import ROUGH, constants, even, hyperprior, lack_of, same_study, trends
+from search.samplers._covariance import ROUGH, constants, even, hyperprior, lack_of, same_study, shows, trends
 
 if TYPE_CHECKING:
     from search.samplers._gaussian_process import GaussianProcess
@@ -29,6 +29,8 @@ class Likelihood:
         self._squares_GNN = np.stack([squares[:, :, process.groups == group].sum(axis=2) for group in range(count)])
         self._lack = lack_of(process.shares_N)
         self._products = np.outer(self._lack, self._lack)
+        self._shown = shows(process.shares_N, related=process.related)
+        self._both = np.outer(self._shown, self._shown)
         self._constants = constants(process.shares_N, process._studies)
         self._groups = process.groups
         self._basis = trends(features, np.ones(features.shape[1]))
@@ -49,8 +51,8 @@ class Likelihood:
         decay = np.exp(-distance)
         matern = (1 + distance + distance**2 / 3) * decay
         apart = np.tensordot(difference_S, self._same_SNN, axes=1)
-        level = signal + error * self._products + apart
-        trend = self._basis * np.tile(np.sqrt(trends_G)[self._groups], 2)
+        level = signal * self._both + error * self._products + apart
+        trend = self._basis * np.tile(np.sqrt(trends_G)[self._groups], 2) * self._shown[:, None]
         covariance = matern * level + self._constants + trend @ trend.T + apart * self._any_trend
         covariance[np.diag_indices_from(covariance)] += noise + partial * self._lack + ROUGH * np.diag(apart) + 1e-8
         try:
@@ -69,7 +71,7 @@ class Likelihood:
         gradient[:count] = 0.5 * scales * np.tensordot(self._squares_GNN, inner, axes=2)
         each_F = (trend * (slope @ trend)).sum(axis=0).reshape(2, -1).sum(axis=0)
         gradient[count:first] = 0.5 * np.bincount(self._groups, each_F)
-        gradient[first] = 0.5 * signal * (slope * matern).sum()
+        gradient[first] = 0.5 * signal * (slope * matern * self._both).sum()
         gradient[first + 1] = 0.5 * error * (slope * matern * self._products).sum()
         gradient[first + 2] = 0.5 * noise * np.trace(slope)
         gradient[first + 3] = 0.5 * partial * (np.diag(slope) * self._lack).sum()

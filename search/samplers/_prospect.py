@@ -16,7 +16,7 @@ from search.samplers._allowed import Allowed
 from search.samplers._budget_improvement import Belief, Budgets
 from search.samplers._gaussian_process import GaussianProcess
 from search.samplers._history import History, Others
-from search.samplers._learned import learned_from
+from search.samplers._learned import Learned, learned_from
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,7 @@ class Prospect:
         errors: Of each known column, by which factor its logarithm is off: mean and standard deviation; 0, 0 is exact.
         budgets: Bounds on what is spent, and the best within each.
         success: Probability that a candidate gives a result; None while none has failed.
+        odds: That full trainings go as small shares do, over all learned objectives (see ``Learned``).
     """
 
     allowed: Allowed
@@ -53,6 +54,7 @@ class Prospect:
     errors: Sequence[tuple[float, float]]
     budgets: Budgets
     success: GaussianProcess | None
+    odds: float = 0.0
 
     @classmethod
     def of(
@@ -71,13 +73,14 @@ class Prospect:
         found = [learned_from(studies, allowed, column, limit=limits_M[column]) for column in learned]
         return cls(
             allowed=allowed,
-            processes=[process for process, _ in found],
-            is_log=[log for _, log in found],
+            processes=[each.process for each in found],
+            is_log=[each.is_log for each in found],
             learned=learned,
             known=known,
             errors=_errors(history, allowed, known),
             budgets=_budgets(history, allowed, dict(zip(learned, found, strict=True)), known, limits_M, seed=seed),
             success=_success(history, allowed),
+            odds=math.fsum(each.odds for each in found),
         )
 
     def gain_C(self, rows_CD: Array) -> Array:
@@ -170,6 +173,7 @@ class Prospect:
             errors=self.errors,
             budgets=self.budgets.after(points[np.isfinite(points).all(axis=1)]),
             success=self.success,
+            odds=self.odds,
         )
 
     def _success_C(self, rows_CD: Array) -> Array:
@@ -232,7 +236,7 @@ def _success(history: History, allowed: Allowed) -> GaussianProcess | None:
 def _budgets(
     history: History,
     allowed: Allowed,
-    learned: Mapping[int, tuple[GaussianProcess, bool]],
+    learned: Mapping[int, Learned],
     known: Sequence[int],
     limits_M: Array,
     *,
@@ -254,9 +258,9 @@ def _budgets(
     front = full.copy()
     if len(full):
         features = allowed.space.features(allowed.space.rows([observation.candidate for observation in history.full]))
-        for column, (process, log) in learned.items():
-            mean, sd = process.predict(features)
-            front[:, column] = Belief(mean_C=mean, sd_C=sd, is_log=log).likely_C()
+        for column, each in learned.items():
+            mean, sd = each.process.predict(features)
+            front[:, column] = Belief(mean_C=mean, sd_C=sd, is_log=each.is_log).likely_C()
     return Budgets.drawn(
         front[:, order], lowest_M=np.minimum(lowest, reference)[order], reference_M=reference[order], seed=seed
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -23,11 +25,14 @@ def observed(count: int = 30, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray,
     return features, shares, values
 
 
-def test_gradient_is_that_of_finite_differences() -> None:
+@pytest.mark.parametrize("related", [True, False])
+def test_gradient_is_that_of_finite_differences(related: bool) -> None:
     features, shares, values = observed()
     logs = np.random.default_rng(1).normal(size=8) * 0.5 - 0.5
     likelihood = Likelihood(
-        GaussianProcess(features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs)
+        GaussianProcess(
+            features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs, related=related
+        )
     )
     numeric = approx_fprime(logs, lambda point: likelihood(point)[0], 1e-6)
     np.testing.assert_allclose(likelihood(logs)[1], numeric, rtol=1e-3, atol=1e-4)
@@ -87,6 +92,51 @@ def test_a_look_tells_nothing_where_only_full_trainings_were_seen() -> None:
     moved, left = process.looks(features[:3] / 2, [1 / 9, 1.0])
     assert (moved == 0).all()
     np.testing.assert_allclose(left, np.tile(process.predict(features[:3] / 2)[1], (2, 1)), rtol=1e-9)
+
+
+def test_a_look_tells_nothing_where_full_trainings_have_nothing_to_do_with_it() -> None:
+    features, shares, values = observed(20)
+    logs = np.log([0.7, 1.3, 0.4, 0.2, 0.9, 0.2, 0.05, 0.1])
+
+    def process(values: np.ndarray) -> GaussianProcess:
+        return GaussianProcess(
+            features_NF=features, shares_N=shares, values_N=values, groups=GROUPS, logs=logs, related=False
+        )
+
+    assert (process(values).looks(features[:3] / 2, [1 / 9])[0] == 0).all()
+    # Which of the looks were good moves no prediction.
+    other = values.copy()
+    other[shares < 1] = values[shares < 1][::-1]
+    at = np.random.default_rng(3).random((5, 3))
+    moved = process(other).predict(at)[0] - process(values).predict(at)[0]
+    assert np.ptp(process(values).predict(at)[0]) > 0.5 and np.abs(moved).max() < 0.02
+
+
+@pytest.mark.parametrize("count", [12, 40])
+@pytest.mark.parametrize(
+    ("looks", "is_related"),
+    [
+        (lambda final, noise: final + 2.0, True),
+        (lambda final, noise: final + 0.3 * noise, True),
+        (lambda final, noise: 1.5 * final + 0.1 * noise, True),
+        (lambda final, noise: noise, False),
+        (lambda final, noise: 1.0 - 0.8 * final, False),
+    ],
+)
+def test_evidence_says_whether_looks_have_to_do_with_full_trainings(
+    count: int, looks: Callable[[np.ndarray, np.ndarray], np.ndarray], is_related: bool
+) -> None:
+    generator = np.random.default_rng(4)
+    features = np.repeat(generator.random((count, 3)), 2, axis=0)
+    shares = np.tile([1 / 9, 1.0], count)
+    values = np.sin(4 * features[:, 0]) + features[:, 1]
+    values[::2] = looks(values[::2], generator.standard_normal(count))
+
+    def evidence(related: bool) -> float:
+        return GaussianProcess.fitted(features, values, groups=GROUPS, shares_N=shares, related=related).evidence
+
+    lead = evidence(True) - evidence(False)
+    assert (lead > 1) == is_related and (lead < -1) != is_related
 
 
 def test_small_shares_inform_without_their_offset() -> None:
