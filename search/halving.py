@@ -209,7 +209,9 @@ class Halving:
     def _outlook(self, foresee: Foresee | None) -> Outlook:
         rungs = range(len(self.shares) - 1)
         waiting = {trial: self.shares[rung] for rung in rungs for trial in self.waiting(rung)}
-        if foresee is None or self.rule != "gain" or not rungs or not self._values:
+        # With nobody to choose, only where a new one is looked at first depends on it, and not where the part is fixed.
+        is_needed = bool(waiting) or (bool(rungs) and bool(self._values) and self.keep is None)
+        if foresee is None or self.rule != "gain" or not is_needed:
             return Outlook(rates={}, new={})
         return foresee(waiting, self.shares)
 

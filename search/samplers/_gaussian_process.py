@@ -291,7 +291,7 @@ class GaussianProcess:
     def _shown(self, features_CF: Array) -> Array:
         """Covariance of f of each row with the observations."""
         prior_CN = self._prior(features_CF, self.features_NF)
-        return np.asarray(CONSTANT + (prior_CN - CONSTANT) * shows(self.shares_N, related=self.related))
+        return prior_CN if self.related else np.where(self.shares_N >= 1, prior_CN, CONSTANT)
 
     def _trends(self, features_NF: Array) -> Array:
         """Features whose products are the covariance of lines and parabolas."""

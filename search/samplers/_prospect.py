@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Prospect:
     errors: Sequence[tuple[float, float]]
     budgets: Budgets
     success: GaussianProcess | None
-    odds: float = 0.0
+    odds: float
 
     @classmethod
     def of(
@@ -164,17 +164,7 @@ class Prospect:
             process.conditioned(features, belief.mean_C)
             for process, belief in zip(self.processes, beliefs, strict=False)
         ]
-        return Prospect(
-            allowed=self.allowed,
-            processes=processes,
-            is_log=self.is_log,
-            learned=self.learned,
-            known=self.known,
-            errors=self.errors,
-            budgets=self.budgets.after(points[np.isfinite(points).all(axis=1)]),
-            success=self.success,
-            odds=self.odds,
-        )
+        return replace(self, processes=processes, budgets=self.budgets.after(points[np.isfinite(points).all(axis=1)]))
 
     def _success_C(self, rows_CD: Array) -> Array:
         if self.success is None:
